@@ -185,28 +185,17 @@ fill_tweaks_wide(Block t, uint8_t *tweaks, size_t n)
 	return block_shift(block_load(tweaks + (n - 1) * TV_AES_BLOCK), 1);
 }
 
-/* The lanes of 64 bits that the last, partial step may touch. */
-static inline __mmask8
-tail_mask(size_t bytes)
-{
-	return (__mmask8) ((1u << (bytes / 8)) - 1);
-}
-
 __attribute__((WIDE))
 static void
 xor_two_wide(uint8_t *out, const uint8_t *a, const uint8_t *b, size_t n)
 {
 	size_t		i = 0;
-	__mmask8	mask;
 
 	for (; i + 64 <= n; i += 64)
 		_mm512_storeu_si512(out + i,
 							_mm512_xor_si512(_mm512_loadu_si512(a + i),
 											 _mm512_loadu_si512(b + i)));
-	mask = tail_mask(n - i);
-	_mm512_mask_storeu_epi64(out + i, mask,
-							 _mm512_xor_si512(_mm512_maskz_loadu_epi64(mask, a + i),
-											  _mm512_maskz_loadu_epi64(mask, b + i)));
+	xor_two(out + i, a + i, b + i, n - i);	/* masked stores can be slow */
 }
 
 __attribute__((WIDE))

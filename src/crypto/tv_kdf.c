@@ -2,7 +2,9 @@
  * tv_kdf.c
  *	  Key derivation, message authentication and random numbers.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "crypto/tv_kdf.h"
 
 #include <argon2.h>
