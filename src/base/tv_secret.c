@@ -14,7 +14,9 @@
  * pointer inherited from the parent is harmless and its address can never be
  * handed out again.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "base/tv_secret.h"
 
 #include <openssl/crypto.h>
