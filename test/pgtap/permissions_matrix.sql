@@ -16,17 +16,18 @@ CREATE TABLE app.plain (id int) USING heap;
 GRANT SELECT ON app.mine TO tv_reader;
 RESET ROLE;
 
--- Run a statement as a role; the SQLSTATE, '00000' when it works.
+-- Run a statement as a role that has logged in; the SQLSTATE, '00000' when it
+-- works.
 CREATE FUNCTION public.as_role(role_name text, statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE state text := '00000';
 BEGIN
-	EXECUTE format('SET LOCAL ROLE %I', role_name);
+	EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', role_name);
 	BEGIN
 		EXECUTE statement;
 	EXCEPTION WHEN OTHERS THEN
 		state := SQLSTATE;
 	END;
-	RESET ROLE;
+	RESET SESSION AUTHORIZATION;
 	RETURN state;
 END$$;
 
@@ -36,7 +37,7 @@ INSERT INTO matrix VALUES
 	('SELECT tde_vault.is_encrypted(''app.mine_pkey'')',					'00000', '00000', '42501', '42501'),
 	('SELECT tde_vault.is_encrypted(''app.plain'')',						'00000', '00000', '42501', '42501'),
 	('SELECT * FROM tde_vault.encryption_status',							'00000', '00000', '00000', '00000'),
-	('SELECT * FROM tde_vault.plaintext_files',								'00000', '42501', '42501', '42501'),
+	('SELECT * FROM tde_vault.plaintext_files',								'00000', '00000', '00000', '00000'),
 	('SELECT * FROM tde_vault.verify(''app.mine'')',						'00000', '42501', '42501', '42501'),
 	('SELECT * FROM tde_vault.keys',										'00000', '42501', '42501', '42501'),
 	('SELECT * FROM tde_vault.system_info()',								'00000', '42501', '42501', '42501'),
@@ -55,9 +56,9 @@ FROM matrix m, LATERAL (VALUES ('tv_super', m.tv_super), ('tv_owner', m.tv_owner
 CREATE FUNCTION public.count_as(role_name text, query text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE n bigint;
 BEGIN
-	EXECUTE format('SET LOCAL ROLE %I', role_name);
+	EXECUTE format('SET LOCAL SESSION AUTHORIZATION %I', role_name);
 	EXECUTE query INTO n;
-	RESET ROLE;
+	RESET SESSION AUTHORIZATION;
 	RETURN n;
 END$$;
 SELECT is(public.count_as('tv_owner', 'SELECT count(DISTINCT relation) FROM tde_vault.encryption_status WHERE relation::text IN (''app.mine'', ''app.mine_pkey'')'), 2::bigint,
@@ -66,6 +67,10 @@ SELECT is(public.count_as('tv_owner', 'SELECT count(*) FROM tde_vault.encryption
 	'encryption_status: and no table of others');
 SELECT is(public.count_as('tv_other', 'SELECT count(*) FROM tde_vault.encryption_status'), 0::bigint,
 	'encryption_status: another role sees nothing');
+SELECT is(public.count_as('tv_owner', 'SELECT count(DISTINCT relation) FROM tde_vault.plaintext_files WHERE relation::text = ''app.plain'''), 1::bigint,
+	'plaintext_files: the owner sees its table');
+SELECT is(public.count_as('tv_other', 'SELECT count(*) FROM tde_vault.plaintext_files'), 0::bigint,
+	'plaintext_files: another role sees nothing');
 SELECT is(public.count_as('tv_super', 'SELECT count(DISTINCT relation) FROM tde_vault.encryption_status WHERE relation::text LIKE ''app.mine%'''), 2::bigint,
 	'encryption_status: a superuser sees it');
 
@@ -74,15 +79,12 @@ SELECT set_eq(
 	$$SELECT p.proname::text FROM pg_proc p
 	  WHERE p.pronamespace = 'tde_vault'::regnamespace AND has_function_privilege('tv_other', p.oid, 'EXECUTE')
 	  AND p.prorettype <> 'table_am_handler'::regtype$$,
-	$$SELECT p.proname::text FROM pg_proc p WHERE p.oid = 'tde_vault.is_encrypted(regclass)'::regprocedure
-	  UNION SELECT p.proname::text FROM pg_proc p
-	  WHERE p.pronamespace = 'tde_vault'::regnamespace AND p.proname IN ('encryption_status', 'encryption_status_rows')
-	  AND has_function_privilege('tv_other', p.oid, 'EXECUTE')$$,
+	ARRAY['is_encrypted', 'encryption_status_rows', 'plaintext_reason'],
 	'functions executable by PUBLIC: status only');
 SELECT set_eq(
 	$$SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'tde_vault'::regnamespace
 	  AND has_table_privilege('tv_other', c.oid, 'SELECT')$$,
-	ARRAY['encryption_status'], 'relations readable by PUBLIC: status only');
+	ARRAY['encryption_status', 'plaintext_files'], 'relations readable by PUBLIC: status only');
 SELECT is_empty(
 	$$SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'tde_vault'::regnamespace AND c.relkind IN ('r', 'v', 'm')
 	  AND has_table_privilege('tv_other', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')$$,

@@ -132,7 +132,7 @@ provider_fails('env: not set', 'env:TDE_VAULT_TEST_NONE', 'TV003|TV001|22023', q
 provider_fails('unknown scheme', 'vaultish:x', '22023', qr/scheme/);
 provider_fails('pkcs11: without a module', 'pkcs11:token=tdevault', '22023', qr/module-path/);
 provider_fails('pkcs11: no such token', 'pkcs11:token=nobody?module-path=' . $node->{tv_module} . '&pin-source=file:' . $node->{tv_pin_file}, 'TV001', qr/nobody/);
-$node->sql_is('SELECT count(*) FROM tde_vault.keys', '0', 'no refused provider left a key behind', db => 'refused');
+$node->sql_is('SELECT count(*) FROM tde_vault.keys k JOIN pg_database d ON d.oid = k.database WHERE d.datname = current_database()', '0', 'no refused provider left a key behind', db => 'refused');
 $node->sql_fails('CREATE TABLE t (id int) USING tde_heap; INSERT INTO t VALUES (1)', 'TV...|55000', qr/master key/, 'and no table can be made', db => 'refused');
 
 # A key file that is opened up, changed or lost after the fact.
