@@ -1,0 +1,459 @@
+/*
+ * tv_keyring.c
+ *	  Table keys (TEK) and which relation file uses which: the life cycle.
+ */
+#include "keyring/tv_keyring_internal.h"
+
+#include "access/xlog.h"
+#include "access/xlogrecovery.h"
+#include "utils/timestamp.h"
+
+#include "base/tv_secret.h"
+#include "base/tv_shmem.h"
+#include "crypto/tv_kdf.h"
+
+TvKeyringShared *tv_keyring_shared = NULL;
+
+static void
+init_shared(void *memory)
+{
+	tv_keyring_shared = memory;
+	pg_atomic_init_u64(&tv_keyring_shared->appended, 0);
+	pg_atomic_init_u64(&tv_keyring_shared->flushed, 0);
+	tv_keyring_shield_reset();
+	tv_keyring_table_reset();
+	tv_keyring_load();
+}
+
+void
+tv_keyring_init(void)
+{
+	static const TvShmemArea area = {
+		"tde_vault keyring", sizeof(TvKeyringShared), init_shared
+	};
+
+	tv_keyring_shield_init();
+	tv_keyring_table_init();
+	tv_shmem_add(&area);
+}
+
+void
+tv_keyring_counts(uint32 *files, uint32 *keys, uint32 *masters)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+
+	LWLockAcquire(lock, LW_SHARED);
+	*files = tv_keyring_shared->n_files;
+	*keys = tv_keyring_shared->n_keys;
+	*masters = tv_keyring_shared->n_masters;
+	LWLockRelease(lock);
+}
+
+/* The caller holds the table lock. */
+static bool
+copy_file(const TvFileSlot *file, TvKeyringFile *out)
+{
+	TvKeySlot  *key = file ? tv_keyring_find_key(file->key, 0) : NULL;
+
+	if (key == NULL)
+		return false;
+	out->key = file->key;
+	out->cipher = (TvCipher) file->cipher;
+	out->epoch = key->epoch;
+	out->sealed = (file->flags & TV_FILE_SEALED) != 0;
+	out->dropped = (file->flags & TV_SLOT_DROPPED) != 0;
+	return true;
+}
+
+bool
+tv_keyring_lookup(const RelFileNode *node, TvKeyringFile *out)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		found;
+
+	LWLockAcquire(lock, LW_SHARED);
+	found = copy_file(tv_keyring_find_file(node), out);
+	LWLockRelease(lock);
+	return found;
+}
+
+static void
+copy_key(const TvKeySlot *key, TvKeyringKey *out)
+{
+	out->id = key->id;
+	out->epoch = key->epoch;
+	out->database = key->database;
+	out->table = key->table;
+	out->cipher = (TvCipher) key->cipher;
+	out->master_key = key->master_key;
+	out->created = key->created;
+	out->open = (key->flags & TV_KEY_OPEN) != 0;
+	out->files = key->files;
+}
+
+bool
+tv_keyring_key(uint64 id, uint16 epoch, TvKeyringKey *out)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvKeySlot  *key;
+
+	LWLockAcquire(lock, LW_SHARED);
+	key = tv_keyring_find_key(id, epoch);
+	if (key)
+		copy_key(key, out);
+	LWLockRelease(lock);
+	return key != NULL;
+}
+
+bool
+tv_keyring_next_key(uint32 *slot, TvKeyringKey *out)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvKeySlot  *key = NULL;
+
+	LWLockAcquire(lock, LW_SHARED);
+	while (key == NULL && *slot < tv_keyring_shared->key_top)
+		key = tv_keyring_key_slot(++(*slot));
+	if (key)
+		copy_key(key, out);
+	LWLockRelease(lock);
+	return key != NULL;
+}
+
+/* Keep an opened key, shielded, for every process. */
+static TvStatus
+publish_key(uint64 id, uint16 epoch, const uint8 *key, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	uint8		shielded[TV_KEY_LEN];
+	TvKeySlot  *slot;
+	TvStatus	status;
+
+	status = tv_keyring_shield(id, epoch, key, shielded);
+	if (status != TV_OK)
+		return tv_error(err, status, "could not shield a table key");
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	slot = tv_keyring_find_key(id, epoch);
+	if (slot)
+	{
+		memcpy(slot->shielded, shielded, sizeof(shielded));
+		slot->flags |= TV_KEY_OPEN;
+	}
+	LWLockRelease(lock);
+	return TV_OK;
+}
+
+/* Read a key's record and have its provider unwrap it. */
+static TvStatus
+unwrap_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
+{
+	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
+	LWLock	   *table_lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvKeySlot  *slot;
+	TvRecord	record;
+	uint64		pos = 0;
+	TvStatus	status;
+
+	LWLockAcquire(file_lock, LW_SHARED);
+	LWLockAcquire(table_lock, LW_SHARED);
+	slot = tv_keyring_find_key(id, epoch);
+	if (slot)
+		pos = slot->pos;
+	LWLockRelease(table_lock);
+	status = pos ? tv_keyring_read_at(pos, &record, err) :
+		tv_error(err, TV_ERR_NO_KEY, "keyring does not hold version %u of table key %016" INT64_MODIFIER "x",
+				 epoch, id);
+	LWLockRelease(file_lock);
+	if (status != TV_OK)
+		return status;
+	if (record.type != TV_RECORD_TABLE_KEY || record.u.table_key.id != id ||
+		record.u.table_key.epoch != epoch)
+		return tv_error(err, TV_ERR_CORRUPT, "keyring was changed while the server runs");
+
+	status = tv_keyring_unwrap(&record.u.table_key, key, err);
+	return status == TV_OK ? publish_key(id, epoch, key, err) : status;
+}
+
+TvStatus
+tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	uint8		shielded[TV_KEY_LEN];
+	TvKeySlot  *slot;
+	bool		is_open = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	slot = tv_keyring_find_key(id, epoch);
+	if (slot && (slot->flags & TV_KEY_OPEN))
+	{
+		memcpy(shielded, slot->shielded, sizeof(shielded));
+		is_open = true;
+	}
+	LWLockRelease(lock);
+	if (is_open)
+		return tv_keyring_shield(id, epoch, shielded, key);
+	return unwrap_key(id, epoch, key, err);
+}
+
+static TvStatus
+no_master_key(TvError *err)
+{
+	(void) tv_error(err, TV_ERR_NO_KEY, "there is no master key to encrypt with");
+	tv_error_hint(err, "Set tde_vault.key_provider, then make a master key: CALL tde_vault.create_master_key('key_id').");
+	return TV_ERR_NO_KEY;
+}
+
+/* Make a table key, wrapped by the database's master key. */
+static TvStatus
+create_key(Oid database, Oid table, TvCipher cipher, uint64 fallback,
+		   uint64 *id, TvError *err)
+{
+	TvKeyringMaster master;
+	TvRecord	record;
+	uint8	   *key;
+	TvStatus	status;
+
+	master.id = fallback;
+	if (!tv_keyring_master_for(database, &master) && fallback == 0)
+		return no_master_key(err);
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_TABLE_KEY;
+	record.u.table_key.epoch = 1;
+	record.u.table_key.database = database;
+	record.u.table_key.table = table;
+	record.u.table_key.cipher = cipher;
+	record.u.table_key.created = GetCurrentTimestamp();
+
+	key = tv_secret_alloc(TV_KEY_LEN);
+	if (key == NULL)
+		return tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
+	if (tv_random(key, TV_KEY_LEN) != TV_OK ||
+		tv_random((uint8 *) &record.u.table_key.id, sizeof(uint64)) != TV_OK)
+		status = tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
+	else
+		status = tv_keyring_wrap(master.id, &record.u.table_key, key, err);
+	if (status == TV_OK)
+		status = tv_keyring_append(&record, false, err);
+	if (status == TV_OK)
+		status = publish_key(record.u.table_key.id, 1, key, err);
+	tv_secret_free(key);
+	*id = record.u.table_key.id;
+	return status;
+}
+
+TvStatus
+tv_keyring_key_for_table(Oid database, Oid table, TvCipher cipher, uint64 fallback,
+						 uint64 *key, TvCipher *key_cipher, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvKeySlot  *slot;
+
+	LWLockAcquire(lock, LW_SHARED);
+	slot = tv_keyring_find_table(database, table);
+	if (slot && slot->files > 0)
+	{
+		*key = slot->id;
+		*key_cipher = (TvCipher) slot->cipher;
+	}
+	else
+		slot = NULL;
+	LWLockRelease(lock);
+	if (slot)
+		return TV_OK;
+	*key_cipher = cipher;
+	return create_key(database, table, cipher, fallback, key, err);
+}
+
+static TvStatus
+append_file(TvFileRecord *file, TvError *err)
+{
+	uint8		input[TV_FILE_MAC_INPUT_MAX];
+	size_t		len = tv_keyring_file_mac_input(file, input, sizeof(input));
+	TvRecord	record;
+	TvStatus	status;
+
+	status = tv_keyring_mac(file->table_key, input, len, file->mac, err);
+	if (status != TV_OK)
+		return status;
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_FILE;
+	record.u.file = *file;
+	return tv_keyring_append(&record, false, err);
+}
+
+TvStatus
+tv_keyring_assign(const RelFileNode *node, uint64 key, TvCipher cipher, TvError *err)
+{
+	TvFileRecord file;
+
+	memset(&file, 0, sizeof(file));
+	file.tablespace = node->spcNode;
+	file.database = node->dbNode;
+	file.relation = node->relNode;
+	file.table_key = key;
+	file.cipher = cipher;
+	file.flags = TV_FILE_SEALED;
+	return append_file(&file, err);
+}
+
+TvStatus
+tv_keyring_bind(Oid database, Oid relid, uint64 key, TvError *err)
+{
+	TvKeyringKey info;
+	TvFileRecord file;
+
+	if (!tv_keyring_key(key, 0, &info))
+		return tv_error(err, TV_ERR_NO_KEY, "table key does not exist");
+	memset(&file, 0, sizeof(file));
+	file.database = database;
+	file.relation = relid;
+	file.table_key = key;
+	file.cipher = info.cipher;
+	file.flags = TV_FILE_BINDING;
+	return append_file(&file, err);
+}
+
+bool
+tv_keyring_binding(Oid database, Oid relid, TvKeyringFile *out)
+{
+	RelFileNode node = {InvalidOid, database, relid};
+
+	return tv_keyring_lookup(&node, out);
+}
+
+static TvStatus
+append_removal(TvRecordType type, const RelFileNode *node, bool sync, TvError *err)
+{
+	TvRecord	record;
+
+	memset(&record, 0, sizeof(record));
+	record.type = type;
+	record.u.removal.tablespace = node->spcNode;
+	record.u.removal.database = node->dbNode;
+	record.u.removal.relation = node->relNode;
+	record.u.removal.lsn = RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetXLogInsertRecPtr();
+	return tv_keyring_append(&record, sync, err);
+}
+
+TvStatus
+tv_keyring_drop(const RelFileNode *node, TvError *err)
+{
+	return append_removal(TV_RECORD_FILE_DROPPED, node, false, err);
+}
+
+TvStatus
+tv_keyring_forget(const RelFileNode *node, TvError *err)
+{
+	return append_removal(TV_RECORD_FILE_FORGOTTEN, node, true, err);
+}
+
+TvStatus
+tv_keyring_drop_database(Oid database, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	uint32		slot = 0;
+
+	for (;;)
+	{
+		RelFileNode node = {0};
+		bool		found = false;
+		TvStatus	status;
+
+		LWLockAcquire(lock, LW_SHARED);
+		while (!found && slot < tv_keyring_shared->file_top)
+		{
+			TvFileSlot *file = tv_keyring_file_slot(++slot);
+
+			if (file && file->node.dbNode == database &&
+				!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)))
+			{
+				node = file->node;
+				found = true;
+			}
+		}
+		LWLockRelease(lock);
+		if (!found)
+			return TV_OK;
+		status = tv_keyring_drop(&node, err);
+		if (status != TV_OK)
+			return status;
+	}
+}
+
+bool
+tv_keyring_database_in_use(Oid database)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		found = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	for (uint32 slot = 1; !found && slot <= tv_keyring_shared->file_top; slot++)
+	{
+		TvFileSlot *file = tv_keyring_file_slot(slot);
+
+		found = file && file->node.dbNode == database &&
+			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING));
+	}
+	LWLockRelease(lock);
+	return found;
+}
+
+/* The record of node as the file holds it. */
+static TvStatus
+read_file_record(const RelFileNode *node, TvRecord *record, TvError *err)
+{
+	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
+	LWLock	   *table_lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvFileSlot *file;
+	uint64		pos = 0;
+	TvStatus	status = TV_OK;
+
+	LWLockAcquire(file_lock, LW_SHARED);
+	LWLockAcquire(table_lock, LW_SHARED);
+	file = tv_keyring_find_file(node);
+	if (file && !(file->flags & (TV_SLOT_VERIFIED | TV_SLOT_DROPPED)))
+		pos = file->pos;
+	LWLockRelease(table_lock);
+	if (pos)
+		status = tv_keyring_read_at(pos, record, err);
+	LWLockRelease(file_lock);
+	if (pos == 0)
+		record->type = 0;
+	return status;
+}
+
+TvStatus
+tv_keyring_verify_file(const RelFileNode *node, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvRecord	record;
+	uint8		input[TV_FILE_MAC_INPUT_MAX];
+	uint8		mac[TV_MAC_LEN];
+	size_t		len;
+	TvFileSlot *file;
+	TvStatus	status = read_file_record(node, &record, err);
+
+	if (status != TV_OK || record.type == 0)
+		return status;
+	len = tv_keyring_file_mac_input(&record.u.file, input, sizeof(input));
+	status = tv_keyring_mac(record.u.file.table_key, input, len, mac, err);
+	if (status != TV_OK)
+		return status;
+	if (record.type != TV_RECORD_FILE ||
+		record.u.file.tablespace != node->spcNode ||
+		record.u.file.database != node->dbNode ||
+		record.u.file.relation != node->relNode ||
+		!tv_equal_secret(mac, record.u.file.mac, TV_MAC_LEN))
+	{
+		(void) tv_error(err, TV_ERR_AUTH, "keyring record of file %u/%u/%u was forged",
+						node->spcNode, node->dbNode, node->relNode);
+		tv_error_hint(err, "Restore the keyring from a backup of the data directory.");
+		return TV_ERR_AUTH;
+	}
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	file = tv_keyring_find_file(node);
+	if (file && file->key == record.u.file.table_key)
+		file->flags |= TV_SLOT_VERIFIED;
+	LWLockRelease(lock);
+	return TV_OK;
+}

@@ -1,0 +1,169 @@
+/*
+ * tv_keyring.h
+ *	  Table keys (TEK) and which relation file uses which: the life cycle.
+ *
+ * Truth is the keyring file; shared memory holds its content in hash tables,
+ * with keys that were opened kept only shielded (see tv_keyring_shield.c).
+ * Functions return a status and do not throw, except where noted.  None calls
+ * a provider while it holds a lock.
+ */
+#ifndef TV_KEYRING_H
+#define TV_KEYRING_H
+
+#include "postgres.h"
+
+#include "storage/relfilenode.h"
+
+#include "base/tv_status.h"
+#include "crypto/tv_cipher.h"
+#include "keyring/tv_keyring_format.h"
+
+#define TV_EPOCH_MAX 4095		/* 12 bits in pd_flags */
+
+/* What is known of a relation file, copied out. */
+typedef struct TvKeyringFile
+{
+	uint64		key;			/* table key id */
+	TvCipher	cipher;
+	uint16		epoch;			/* newest version of the key */
+	bool		sealed;			/* no unsealed page is accepted */
+	bool		dropped;		/* file removed, recovery may still need it */
+} TvKeyringFile;
+
+/* Metadata of a table key version, copied out. */
+typedef struct TvKeyringKey
+{
+	uint64		id;
+	uint16		epoch;
+	Oid			database;
+	Oid			table;
+	TvCipher	cipher;
+	uint64		master_key;
+	int64		created;
+	bool		open;			/* unwrapped since the server started */
+	uint32		files;			/* files and bindings that use it */
+} TvKeyringKey;
+
+typedef struct TvKeyringMaster
+{
+	uint64		id;
+	Oid			database;		/* 0: default of the cluster */
+	int64		created;
+	bool		retired;
+	char		key_id[TV_KEYRING_KEY_ID_MAX + 1];
+	char		uri[TV_KEYRING_URI_MAX + 1];
+} TvKeyringMaster;
+
+/* In _PG_init: reserve shared memory, set up the shield. */
+extern void tv_keyring_init(void);
+
+/* Number of files, keys and master keys known; for system_info(). */
+extern void tv_keyring_counts(uint32 *files, uint32 *keys, uint32 *masters);
+
+/* Is the shield page locked in memory? */
+extern bool tv_keyring_shield_locked(void);
+
+/* --- master keys (tv_keyring_master.c) --- */
+
+/*
+ * Make key_id at uri the master key of database (0: of the cluster), creating
+ * the key in the provider if need be.  TV_ERR_KEY_EXISTS if there is one.
+ */
+extern TvStatus tv_keyring_create_master(Oid database, const char *key_id,
+										 const char *uri, TvError *err);
+/* Copy out master key number i; false past the end. */
+extern bool tv_keyring_master_at(uint32 i, TvKeyringMaster *out);
+/* The master key that new table keys of database are wrapped by. */
+extern bool tv_keyring_master_for(Oid database, TvKeyringMaster *out);
+
+/* --- table keys and files (tv_keyring.c) --- */
+
+/* What file is node?  O(1); false if it is not encrypted. */
+extern bool tv_keyring_lookup(const RelFileNode *node, TvKeyringFile *out);
+
+/*
+ * The key of table in database, made (with cipher) if there is none.  Writes
+ * the keyring; may call the provider.  fallback: the master key to wrap with
+ * if neither the database nor the cluster has one; 0: none.
+ */
+extern TvStatus tv_keyring_key_for_table(Oid database, Oid table,
+										 TvCipher cipher, uint64 fallback,
+										 uint64 *key,
+										 TvCipher *key_cipher, TvError *err);
+
+/* Copy out key id, its newest version (epoch 0) or that one. */
+extern bool tv_keyring_key(uint64 id, uint16 epoch, TvKeyringKey *out);
+
+/* Copy out the key at slot i (1 ..); false past the end; skips free slots. */
+extern bool tv_keyring_next_key(uint32 *slot, TvKeyringKey *out);
+
+/*
+ * Record that node uses key.  The record is written, but only synced by
+ * tv_keyring_flush(), which must come before a page of the file or WAL about
+ * it can leave memory.
+ */
+extern TvStatus tv_keyring_assign(const RelFileNode *node, uint64 key,
+								  TvCipher cipher, TvError *err);
+
+/* A binding: relation relid of database uses key for files yet to come. */
+extern TvStatus tv_keyring_bind(Oid database, Oid relid, uint64 key, TvError *err);
+extern bool tv_keyring_binding(Oid database, Oid relid, TvKeyringFile *out);
+
+/* The file was removed; recovery may need its key until the next checkpoint. */
+extern TvStatus tv_keyring_drop(const RelFileNode *node, TvError *err);
+
+/* The number is used again: forget a dropped file, durably. */
+extern TvStatus tv_keyring_forget(const RelFileNode *node, TvError *err);
+
+/* Drop every file and binding of a database. */
+extern TvStatus tv_keyring_drop_database(Oid database, TvError *err);
+
+/* Does database hold encrypted files (those removed not counted)? */
+extern bool tv_keyring_database_in_use(Oid database);
+
+/* Sync what was appended. Cheap when nothing was. */
+extern TvStatus tv_keyring_flush(TvError *err);
+
+/*
+ * Check the MAC of node's record, once per server start: TV_ERR_AUTH if the
+ * keyring was changed by somebody without the key.
+ */
+extern TvStatus tv_keyring_verify_file(const RelFileNode *node, TvError *err);
+
+/* --- contexts (tv_keyring_cache.c): ready ciphers in this process --- */
+
+/* Derived keys: one purpose, one nonce space.  Part of the derivation. */
+typedef enum TvKeyPurpose
+{
+	TV_PURPOSE_PAGE = 1,		/* pages under the table's cipher */
+	TV_PURPOSE_TWEAK = 2,		/* pages under XTS: maps, unlogged relations */
+	TV_PURPOSE_WAL = 3,
+	TV_PURPOSE_KEYRING = 4		/* MACs of file records */
+} TvKeyPurpose;
+
+typedef struct TvKeyHandle
+{
+	uint32		slot;
+	uint32		stamp;			/* 0: empty */
+} TvKeyHandle;
+
+/*
+ * A ready context for version epoch of key id, by way of *handle, which
+ * remembers where it was found.  The pointer is good until the next call.
+ * Opens the key at its provider if nobody did since the server started.
+ * NULL with *err set if that fails.  Uses no palloc.
+ */
+extern const TvCipherContext *tv_keyring_context(uint64 id, uint16 epoch,
+												 TvKeyPurpose purpose,
+												 TvCipher cipher,
+												 TvKeyHandle *handle,
+												 TvError *err);
+
+/* MAC data under the key's keyring subkey. */
+extern TvStatus tv_keyring_mac(uint64 id, const uint8 *data, size_t len,
+							   uint8 *mac, TvError *err);
+
+/* Wipe this process's contexts of a key that no longer exists. */
+extern void tv_keyring_forget_contexts(uint64 id);
+
+#endif							/* TV_KEYRING_H */

@@ -1,0 +1,172 @@
+/*
+ * tv_keyring_format.h
+ *	  Bytes of the keyring file.  No PostgreSQL headers; links into the CLI,
+ *	  unit tests and fuzzers.  The layout is described in
+ *	  contrib/doc/formats.md.
+ *
+ * A keyring is one header sector followed by records.  Every record ends with
+ * a check value that covers the record and the check of the record before it,
+ * so a flipped byte, a removed or an exchanged record is seen without any
+ * key.  What must be authentic is bound by keys besides: a table key is
+ * wrapped with authenticated data, and file records carry a MAC under their
+ * table key.
+ */
+#ifndef TV_KEYRING_FORMAT_H
+#define TV_KEYRING_FORMAT_H
+
+#include "base/tv_status.h"
+
+#define TV_KEYRING_VERSION 1	/* newer: refuse, the server must be upgraded */
+#define TV_KEYRING_SECTOR 512	/* disks write this much at once, or nothing */
+#define TV_KEYRING_CHECK_LEN 16
+#define TV_KEYRING_RECORD_MAX 4096
+#define TV_KEYRING_RECORD_HEADER 16
+#define TV_KEYRING_SALT_LEN 16
+#define TV_KEYRING_KEY_ID_MAX 128
+#define TV_KEYRING_URI_MAX 1024
+#define TV_KEYRING_WRAPPED_MAX 128
+#define TV_KEYRING_MAC_LEN 32
+
+/*
+ * The header sector.  committed is a length up to which the file was synced:
+ * damage below it is corruption, above it may be the trace of a crash in the
+ * middle of an append.
+ */
+typedef struct TvKeyringHeader
+{
+	uint32_t	version;
+	uint64_t	system_identifier;
+	uint64_t	generation;		/* counts compactions */
+	uint64_t	committed;		/* bytes, header included */
+	uint8_t		seed[TV_KEYRING_CHECK_LEN];	/* check value before record 1 */
+} TvKeyringHeader;
+
+/* On disk: never renumber. */
+typedef enum TvRecordType
+{
+	TV_RECORD_MASTER_KEY = 1,	/* a master key and where it lives */
+	TV_RECORD_TABLE_KEY = 2,	/* one version of a table key, wrapped */
+	TV_RECORD_FILE = 3,			/* a relation file belongs to a table key */
+	TV_RECORD_FILE_DROPPED = 4, /* file removed; needed until no WAL refers to it */
+	TV_RECORD_FILE_FORGOTTEN = 5,	/* no WAL refers to it any more */
+	TV_RECORD_TABLE_KEY_DESTROYED = 6,
+	TV_RECORD_MASTER_KEY_RETIRED = 7
+} TvRecordType;
+
+typedef struct TvMasterKeyRecord
+{
+	uint64_t	id;				/* random */
+	uint32_t	database;		/* 0: default for the whole cluster */
+	int64_t		created;		/* microseconds since 2000-01-01 UTC */
+	uint8_t		salt[TV_KEYRING_SALT_LEN];
+	char		key_id[TV_KEYRING_KEY_ID_MAX + 1];
+	char		uri[TV_KEYRING_URI_MAX + 1];
+	uint16_t	check_len;		/* 32 random bytes wrapped by the key: */
+	uint8_t		check[TV_KEYRING_WRAPPED_MAX];	/* tells a replaced key */
+} TvMasterKeyRecord;
+
+typedef struct TvTableKeyRecord
+{
+	uint64_t	id;				/* random; the same for every version */
+	uint16_t	epoch;			/* version, 1 .. TV_EPOCH_MAX */
+	uint32_t	database;
+	uint32_t	table;			/* pg_class.oid of the base table */
+	uint8_t		cipher;			/* TvCipher of its permanent files */
+	uint64_t	master_key;
+	int64_t		created;
+	uint16_t	wrapped_len;
+	uint8_t		wrapped[TV_KEYRING_WRAPPED_MAX];
+} TvTableKeyRecord;
+
+/* flags of a file record */
+#define TV_FILE_SEALED 0x01		/* no unsealed page is accepted */
+#define TV_FILE_BINDING 0x02	/* not a file: relation "relation" uses the key */
+
+typedef struct TvFileRecord
+{
+	uint32_t	tablespace;
+	uint32_t	database;
+	uint32_t	relation;		/* relfilenode; for a binding pg_class.oid */
+	uint64_t	table_key;
+	uint8_t		cipher;
+	uint8_t		flags;
+	uint8_t		mac[TV_KEYRING_MAC_LEN];	/* under the table key */
+} TvFileRecord;
+
+/* FILE_DROPPED and FILE_FORGOTTEN */
+typedef struct TvFileRemovalRecord
+{
+	uint32_t	tablespace;
+	uint32_t	database;
+	uint32_t	relation;
+	uint64_t	lsn;			/* WAL position of the removal */
+} TvFileRemovalRecord;
+
+/* TABLE_KEY_DESTROYED (epoch 0: all) and MASTER_KEY_RETIRED */
+typedef struct TvKeyRemovalRecord
+{
+	uint64_t	id;
+	uint16_t	epoch;
+} TvKeyRemovalRecord;
+
+typedef struct TvRecord
+{
+	TvRecordType type;
+	union
+	{
+		TvMasterKeyRecord master_key;
+		TvTableKeyRecord table_key;
+		TvFileRecord file;
+		TvFileRemovalRecord removal;
+		TvKeyRemovalRecord key_removal;
+	}			u;
+} TvRecord;
+
+extern void tv_keyring_header_encode(const TvKeyringHeader *header,
+									 uint8_t sector[TV_KEYRING_SECTOR]);
+
+/*
+ * Errors: TV_ERR_CORRUPT (magic, check), TV_ERR_VERSION (newer format),
+ * TV_ERR_TRUNCATED (shorter than a sector).
+ */
+extern TvStatus tv_keyring_header_decode(const uint8_t *data, size_t len,
+										 TvKeyringHeader *header, TvError *err);
+
+/*
+ * Encode a record into out (TV_KEYRING_RECORD_MAX bytes are enough), chained
+ * to check, which is advanced.  Returns the length, 0 if it cannot fit.
+ */
+extern size_t tv_keyring_record_encode(const TvRecord *record,
+									   uint8_t check[TV_KEYRING_CHECK_LEN],
+									   uint8_t *out, size_t cap);
+
+/*
+ * Decode the record at data (len bytes are left in the file, starting at file
+ * offset pos), verifying it against check, which is advanced on success.
+ * *used is the record's length on success.
+ *
+ * TV_ERR_TRUNCATED: an append that a crash cut off (the record is incomplete,
+ * or a whole sector's part of it is zero); TV_ERR_CORRUPT: changed bytes;
+ * TV_ERR_VERSION: a record type or version that this build does not know.
+ */
+extern TvStatus tv_keyring_record_decode(const uint8_t *data, size_t len,
+										 uint64_t pos,
+										 uint8_t check[TV_KEYRING_CHECK_LEN],
+										 TvRecord *record, size_t *used);
+
+/*
+ * The bytes of a file record that its MAC covers; returns their number
+ * (at most TV_FILE_MAC_INPUT_MAX).
+ */
+#define TV_FILE_MAC_INPUT_MAX 64
+extern size_t tv_keyring_file_mac_input(const TvFileRecord *file,
+										uint8_t *out, size_t cap);
+
+/* What the wrap of a table key binds; at most TV_WRAP_AAD_MAX bytes. */
+#define TV_WRAP_AAD_MAX 64
+extern size_t tv_keyring_table_key_aad(const TvTableKeyRecord *key,
+									   uint8_t *out, size_t cap);
+extern size_t tv_keyring_master_check_aad(const TvMasterKeyRecord *key,
+										  uint8_t *out, size_t cap);
+
+#endif							/* TV_KEYRING_FORMAT_H */

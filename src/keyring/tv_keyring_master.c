@@ -1,0 +1,293 @@
+/*
+ * tv_keyring_master.c
+ *	  Master keys: where they live, and wrapping table keys with them.
+ *
+ * Each process opens the providers it needs for itself and keeps them open;
+ * PKCS#11 modules must not be shared across fork (PKCS #11 v2.40, 6.7.1).
+ * No lock is held while a provider works.
+ */
+#include "keyring/tv_keyring_internal.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+#include "base/tv_secret.h"
+#include "base/tv_shmem.h"
+#include "crypto/tv_kdf.h"
+#include "provider/tv_provider.h"
+
+#define OPEN_MAX 16				/* master keys open in one process */
+
+typedef struct OpenMaster
+{
+	uint64		id;
+	TvProvider *provider;
+	int			pid;
+} OpenMaster;
+
+static OpenMaster opened[OPEN_MAX];
+static int	next_victim = 0;
+static bool exit_registered = false;
+
+static void
+close_all(int code, Datum arg)
+{
+	for (int i = 0; i < OPEN_MAX; i++)
+	{
+		if (opened[i].provider != NULL && opened[i].pid == MyProcPid)
+			tv_provider_close(opened[i].provider);
+		opened[i].provider = NULL;
+	}
+}
+
+static void
+close_one(OpenMaster *slot)
+{
+	if (slot->provider != NULL && slot->pid == MyProcPid)
+		tv_provider_close(slot->provider);
+	slot->provider = NULL;
+}
+
+/* Is the key behind the handle the one that the keyring was made with? */
+static TvStatus
+check_master(const TvMasterKeyRecord *record, TvProvider *provider, TvError *err)
+{
+	uint8		aad[TV_WRAP_AAD_MAX];
+	size_t		aadlen = tv_keyring_master_check_aad(record, aad, sizeof(aad));
+	uint8	   *value = tv_secret_alloc(TV_KEY_LEN);
+	char		display[TV_PROVIDER_URI_MAX];
+	TvStatus	status;
+
+	if (value == NULL)
+		return tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
+	status = tv_provider_unwrap(provider, aad, aadlen, record->check,
+								record->check_len, value, err);
+	tv_secret_free(value);
+	if (status != TV_ERR_AUTH)
+		return status;
+	tv_provider_display_uri(record->uri, display, sizeof(display));
+	(void) tv_error(err, TV_ERR_AUTH,
+					"master key \"%s\" is not the key that this cluster was encrypted with",
+					record->key_id);
+	tv_error_detail(err, "The key that provider \"%s\" holds under that name was replaced.", display);
+	tv_error_hint(err, "Bring back the original key, from the backup of the HSM or of the key file.");
+	return TV_ERR_AUTH;
+}
+
+/* The open provider of master key id, opening it if need be. */
+static TvStatus
+get_provider(uint64 id, TvProvider **provider, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvMasterKeyRecord record;
+	TvMasterKeyRecord *known;
+	OpenMaster *slot;
+	TvStatus	status;
+
+	for (int i = 0; i < OPEN_MAX; i++)
+	{
+		if (opened[i].provider != NULL && opened[i].id == id && opened[i].pid == MyProcPid)
+		{
+			*provider = opened[i].provider;
+			return TV_OK;
+		}
+	}
+
+	LWLockAcquire(lock, LW_SHARED);
+	known = tv_keyring_find_master(id);
+	if (known)
+		record = *known;
+	LWLockRelease(lock);
+	if (known == NULL)
+		return tv_error(err, TV_ERR_CORRUPT, "keyring does not hold master key %016" INT64_MODIFIER "x", id);
+
+	if (!exit_registered)
+	{
+		before_shmem_exit(close_all, (Datum) 0);
+		exit_registered = true;
+	}
+	status = tv_provider_open(record.uri, record.key_id, record.salt, false, provider, err);
+	if (status != TV_OK)
+		return status;
+	status = check_master(&record, *provider, err);
+	if (status != TV_OK)
+	{
+		tv_provider_close(*provider);
+		return status;
+	}
+	slot = &opened[next_victim];
+	next_victim = (next_victim + 1) % OPEN_MAX;
+	close_one(slot);
+	slot->id = id;
+	slot->provider = *provider;
+	slot->pid = MyProcPid;
+	return TV_OK;
+}
+
+TvStatus
+tv_keyring_wrap(uint64 master, TvTableKeyRecord *record, const uint8 *key, TvError *err)
+{
+	TvProvider *provider;
+	uint8		aad[TV_WRAP_AAD_MAX];
+	size_t		aadlen = tv_keyring_table_key_aad(record, aad, sizeof(aad));
+	size_t		len = sizeof(record->wrapped);
+	TvStatus	status = get_provider(master, &provider, err);
+
+	if (status != TV_OK)
+		return status;
+	status = tv_provider_wrap(provider, aad, aadlen, key, record->wrapped, &len, err);
+	record->wrapped_len = (uint16_t) len;
+	record->master_key = master;
+	return status;
+}
+
+TvStatus
+tv_keyring_unwrap(const TvTableKeyRecord *record, uint8 *key, TvError *err)
+{
+	TvProvider *provider;
+	uint8		aad[TV_WRAP_AAD_MAX];
+	size_t		aadlen = tv_keyring_table_key_aad(record, aad, sizeof(aad));
+	TvStatus	status = get_provider(record->master_key, &provider, err);
+
+	if (status != TV_OK)
+		return status;
+	status = tv_provider_unwrap(provider, aad, aadlen, record->wrapped,
+								record->wrapped_len, key, err);
+	if (status == TV_ERR_AUTH)
+	{
+		(void) tv_error(err, status, "wrapped key of table %u in database %u was changed",
+						record->table, record->database);
+		tv_error_detail(err, "The master key is the right one, but the key's authentication tag does not verify.");
+		tv_error_hint(err, "Restore the keyring from a backup of the data directory.");
+	}
+	return status;
+}
+
+/* Make a master key's record: provider key, salt, check value. */
+static TvStatus
+make_master(TvMasterKeyRecord *record, TvError *err)
+{
+	TvProvider *provider;
+	uint8		aad[TV_WRAP_AAD_MAX];
+	size_t		aadlen;
+	size_t		len = sizeof(record->check);
+	uint8	   *value;
+	TvStatus	status;
+
+	if (tv_random((uint8 *) &record->id, sizeof(record->id)) != TV_OK ||
+		tv_random(record->salt, sizeof(record->salt)) != TV_OK)
+		return tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
+	record->created = GetCurrentTimestamp();
+	status = tv_provider_open(record->uri, record->key_id, record->salt, true, &provider, err);
+	if (status != TV_OK)
+		return status;
+
+	value = tv_secret_alloc(TV_KEY_LEN);
+	if (value == NULL || tv_random(value, TV_KEY_LEN) != TV_OK)
+		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
+	else
+	{
+		aadlen = tv_keyring_master_check_aad(record, aad, sizeof(aad));
+		status = tv_provider_wrap(provider, aad, aadlen, value, record->check, &len, err);
+		record->check_len = (uint16_t) len;
+	}
+	tv_secret_free(value);
+	tv_provider_close(provider);
+	return status;
+}
+
+/* The record of the active master key of exactly that database. */
+static TvMasterKeyRecord *
+find_active(Oid database)
+{
+	TvMasterKeyRecord *record;
+
+	for (uint32 i = 0; (record = tv_keyring_master_slot(i)) != NULL; i++)
+	{
+		if (record->database == database && !tv_keyring_master_retired(record))
+			return record;
+	}
+	return NULL;
+}
+
+TvStatus
+tv_keyring_create_master(Oid database, const char *key_id, const char *uri, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvRecord	record;
+	TvMasterKeyRecord *known;
+	TvStatus	status;
+
+	LWLockAcquire(lock, LW_SHARED);
+	known = find_active(database);
+	LWLockRelease(lock);
+	if (known != NULL)
+	{
+		(void) tv_error(err, TV_ERR_KEY_EXISTS, "%s has a master key already",
+						database ? "this database" : "this cluster");
+		tv_error_hint(err, "Replace it with ALTER DATABASE ROTATE MASTER KEY.");
+		return TV_ERR_KEY_EXISTS;
+	}
+	if (strlen(key_id) == 0 || strlen(key_id) > TV_KEYRING_KEY_ID_MAX)
+		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
+						"key id must have 1 to %d bytes, got %zu",
+						TV_KEYRING_KEY_ID_MAX, strlen(key_id));
+	if (strlen(uri) > TV_KEYRING_URI_MAX)
+		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
+						"key provider URI is longer than %d bytes", TV_KEYRING_URI_MAX);
+	status = tv_provider_check_uri(uri, err);
+	if (status != TV_OK)
+		return status;
+
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_MASTER_KEY;
+	record.u.master_key.database = database;
+	strlcpy(record.u.master_key.key_id, key_id, sizeof(record.u.master_key.key_id));
+	strlcpy(record.u.master_key.uri, uri, sizeof(record.u.master_key.uri));
+	status = make_master(&record.u.master_key, err);
+	if (status != TV_OK)
+		return status;
+	return tv_keyring_append(&record, true, err);
+}
+
+static void
+copy_master(const TvMasterKeyRecord *record, TvKeyringMaster *out)
+{
+	out->id = record->id;
+	out->database = record->database;
+	out->created = record->created;
+	out->retired = tv_keyring_master_retired(record);
+	strlcpy(out->key_id, record->key_id, sizeof(out->key_id));
+	strlcpy(out->uri, record->uri, sizeof(out->uri));
+}
+
+bool
+tv_keyring_master_at(uint32 i, TvKeyringMaster *out)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvMasterKeyRecord *record;
+
+	LWLockAcquire(lock, LW_SHARED);
+	record = tv_keyring_master_slot(i);
+	if (record)
+		copy_master(record, out);
+	LWLockRelease(lock);
+	return record != NULL;
+}
+
+bool
+tv_keyring_master_for(Oid database, TvKeyringMaster *out)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvMasterKeyRecord *record;
+
+	LWLockAcquire(lock, LW_SHARED);
+	record = find_active(database);
+	if (record == NULL)
+		record = find_active(InvalidOid);
+	if (record)
+		copy_master(record, out);
+	LWLockRelease(lock);
+	return record != NULL;
+}

@@ -1,0 +1,518 @@
+/*
+ * tv_keyring_table.c
+ *	  The keyring in shared memory: files, table keys, master keys.
+ *
+ * Dense arrays with chained hashes over a mapping that is reserved at server
+ * start for tde_vault.max_relation_files; pages that are not reached use no
+ * memory.  Every look-up is O(1).  Callers hold TV_LOCK_KEYRING_TABLE.
+ */
+#include "keyring/tv_keyring_internal.h"
+
+#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
+
+#include "base/tv_secret.h"
+#include "base/tv_settings.h"
+#include "base/tv_shmem.h"
+
+typedef struct MasterSlot
+{
+	TvMasterKeyRecord record;
+	bool		retired;
+} MasterSlot;
+
+static uint32 *file_heads;
+static uint32 *id_heads;
+static uint32 *table_heads;
+static TvFileSlot *files;
+static TvKeySlot *keys;
+static MasterSlot *masters;
+static uint32 n_buckets;
+
+void
+tv_keyring_table_init(void)
+{
+	Size		max = (Size) tv_setting_max_relation_files + 1;
+	Size		heads;
+
+	n_buckets = pg_nextpower2_32(tv_setting_max_relation_files);
+	heads = (Size) n_buckets * sizeof(uint32);
+	file_heads = tv_shmem_region("the keyring", 3 * heads, false, NULL);
+	id_heads = file_heads + n_buckets;
+	table_heads = id_heads + n_buckets;
+	files = tv_shmem_region("the keyring", max * sizeof(TvFileSlot), false, NULL);
+	keys = tv_shmem_region("the keyring", max * sizeof(TvKeySlot), false, NULL);
+	masters = tv_shmem_region("the keyring", TV_MASTER_MAX * sizeof(MasterSlot), false, NULL);
+}
+
+/* Shared memory was made anew: start empty. The mappings live on. */
+void
+tv_keyring_table_reset(void)
+{
+	memset(file_heads, 0, 3 * (Size) n_buckets * sizeof(uint32));
+	tv_keyring_shared->n_buckets = n_buckets;
+}
+
+static uint32
+file_bucket(const RelFileNode *node)
+{
+	return hash_bytes((const unsigned char *) node, sizeof(*node)) & (n_buckets - 1);
+}
+
+static uint32
+id_bucket(uint64 id)
+{
+	return hash_bytes((const unsigned char *) &id, sizeof(id)) & (n_buckets - 1);
+}
+
+static uint32
+table_bucket(Oid database, Oid table)
+{
+	Oid			pair[2] = {database, table};
+
+	return hash_bytes((const unsigned char *) pair, sizeof(pair)) & (n_buckets - 1);
+}
+
+TvFileSlot *
+tv_keyring_file_slot(uint32 slot)
+{
+	if (slot == TV_NO_SLOT || slot > tv_keyring_shared->file_top ||
+		(files[slot].flags & TV_SLOT_FREE))
+		return NULL;
+	return &files[slot];
+}
+
+TvKeySlot *
+tv_keyring_key_slot(uint32 slot)
+{
+	if (slot == TV_NO_SLOT || slot > tv_keyring_shared->key_top ||
+		(keys[slot].flags & TV_KEY_FREE))
+		return NULL;
+	return &keys[slot];
+}
+
+uint32
+tv_keyring_slot_of_key(const TvKeySlot *key)
+{
+	return key - keys;
+}
+
+TvFileSlot *
+tv_keyring_find_file(const RelFileNode *node)
+{
+	uint32		slot = file_heads[file_bucket(node)];
+
+	while (slot != TV_NO_SLOT)
+	{
+		if (RelFileNodeEquals(files[slot].node, *node))
+			return &files[slot];
+		slot = files[slot].next;
+	}
+	return NULL;
+}
+
+/* epoch 0: the newest version */
+TvKeySlot *
+tv_keyring_find_key(uint64 id, uint16 epoch)
+{
+	uint32		slot = id_heads[id_bucket(id)];
+	TvKeySlot  *newest = NULL;
+
+	for (; slot != TV_NO_SLOT; slot = keys[slot].next_id)
+	{
+		if (keys[slot].id != id)
+			continue;
+		if (keys[slot].epoch == epoch)
+			return &keys[slot];
+		if (newest == NULL || keys[slot].epoch > newest->epoch)
+			newest = &keys[slot];
+	}
+	return epoch == 0 ? newest : NULL;
+}
+
+TvKeySlot *
+tv_keyring_find_table(Oid database, Oid table)
+{
+	uint32		slot = table_heads[table_bucket(database, table)];
+	TvKeySlot  *newest = NULL;
+
+	for (; slot != TV_NO_SLOT; slot = keys[slot].next_table)
+	{
+		if (keys[slot].database == database && keys[slot].table == table &&
+			(newest == NULL || keys[slot].created > newest->created ||
+			 (keys[slot].id == newest->id && keys[slot].epoch > newest->epoch)))
+			newest = &keys[slot];
+	}
+	return newest;
+}
+
+TvMasterKeyRecord *
+tv_keyring_master_slot(uint32 i)
+{
+	return i < tv_keyring_shared->n_masters ? &masters[i].record : NULL;
+}
+
+TvMasterKeyRecord *
+tv_keyring_find_master(uint64 id)
+{
+	for (uint32 i = 0; i < tv_keyring_shared->n_masters; i++)
+	{
+		if (masters[i].record.id == id)
+			return &masters[i].record;
+	}
+	return NULL;
+}
+
+bool
+tv_keyring_master_retired(const TvMasterKeyRecord *master)
+{
+	return ((const MasterSlot *) master)->retired;
+}
+
+bool
+tv_keyring_has_room(void)
+{
+	uint32		max = (uint32) tv_setting_max_relation_files;
+
+	return (tv_keyring_shared->file_free != TV_NO_SLOT || tv_keyring_shared->file_top < max) &&
+		(tv_keyring_shared->key_free != TV_NO_SLOT || tv_keyring_shared->key_top < max);
+}
+
+static TvStatus
+no_room(TvError *err)
+{
+	(void) tv_error(err, TV_ERR_NO_MEMORY,
+					"more than %d encrypted relation files", tv_setting_max_relation_files);
+	tv_error_hint(err, "Raise tde_vault.max_relation_files and restart the server.");
+	return TV_ERR_NO_MEMORY;
+}
+
+static TvStatus
+apply_master(const TvMasterKeyRecord *record, TvError *err)
+{
+	TvMasterKeyRecord *known = tv_keyring_find_master(record->id);
+
+	if (known == NULL)
+	{
+		if (tv_keyring_shared->n_masters >= TV_MASTER_MAX)
+			return tv_error(err, TV_ERR_NO_MEMORY, "more than %d master keys", TV_MASTER_MAX);
+		known = &masters[tv_keyring_shared->n_masters++].record;
+		((MasterSlot *) known)->retired = false;
+	}
+	*known = *record;
+	return TV_OK;
+}
+
+static void
+link_key(uint32 slot)
+{
+	uint32	   *head = &id_heads[id_bucket(keys[slot].id)];
+
+	keys[slot].next_id = *head;
+	*head = slot;
+	head = &table_heads[table_bucket(keys[slot].database, keys[slot].table)];
+	keys[slot].next_table = *head;
+	*head = slot;
+}
+
+static void
+unlink_key(uint32 slot)
+{
+	uint32	   *link = &id_heads[id_bucket(keys[slot].id)];
+
+	while (*link != slot)
+		link = &keys[*link].next_id;
+	*link = keys[slot].next_id;
+	link = &table_heads[table_bucket(keys[slot].database, keys[slot].table)];
+	while (*link != slot)
+		link = &keys[*link].next_table;
+	*link = keys[slot].next_table;
+}
+
+static TvStatus
+apply_table_key(const TvTableKeyRecord *record, uint64 pos, TvError *err)
+{
+	TvKeySlot  *key = tv_keyring_find_key(record->id, record->epoch);
+	TvKeySlot  *newest;
+	uint32		slot;
+
+	if (key != NULL)
+	{
+		/* wrapped anew by another master key: the key itself is the same */
+		key->master_key = record->master_key;
+		key->pos = pos;
+		return TV_OK;
+	}
+
+	slot = tv_keyring_shared->key_free;
+	if (slot != TV_NO_SLOT)
+		tv_keyring_shared->key_free = keys[slot].next_id;
+	else if (tv_keyring_shared->key_top < (uint32) tv_setting_max_relation_files)
+		slot = ++tv_keyring_shared->key_top;
+	else
+		return no_room(err);
+
+	newest = tv_keyring_find_key(record->id, 0);
+	key = &keys[slot];
+	memset(key, 0, sizeof(*key));
+	key->id = record->id;
+	key->epoch = record->epoch;
+	key->database = record->database;
+	key->table = record->table;
+	key->cipher = record->cipher;
+	key->master_key = record->master_key;
+	key->created = record->created;
+	key->pos = pos;
+	key->files = newest ? newest->files : 0;
+	key->dropped = newest ? newest->dropped : 0;
+	link_key(slot);
+	tv_keyring_shared->n_keys++;
+	return TV_OK;
+}
+
+/* Wipe a key, all its versions. */
+static void
+destroy_key(uint64 id)
+{
+	TvKeySlot  *key;
+
+	while ((key = tv_keyring_find_key(id, 0)) != NULL)
+	{
+		uint32		slot = key - keys;
+
+		unlink_key(slot);
+		tv_secret_wipe(key, sizeof(*key));
+		key->flags = TV_KEY_FREE;
+		key->next_id = tv_keyring_shared->key_free;
+		tv_keyring_shared->key_free = slot;
+		tv_keyring_shared->n_keys--;
+	}
+}
+
+/* Files of a key are counted at each of its versions. */
+static void
+count_file(uint64 id, int live, int dropped)
+{
+	uint32		slot;
+
+	for (slot = id_heads[id_bucket(id)]; slot != TV_NO_SLOT; slot = keys[slot].next_id)
+	{
+		if (keys[slot].id == id)
+		{
+			keys[slot].files += live;
+			keys[slot].dropped += dropped;
+		}
+	}
+}
+
+static void
+free_file(TvFileSlot *file)
+{
+	uint32		slot = file - files;
+	uint32	   *link = &file_heads[file_bucket(&file->node)];
+
+	while (*link != slot)
+		link = &files[*link].next;
+	*link = file->next;
+	if (file->flags & TV_SLOT_DROPPED)
+	{
+		count_file(file->key, 0, -1);
+		tv_keyring_shared->n_dropped--;
+	}
+	else if (!(file->flags & TV_FILE_BINDING))
+		count_file(file->key, -1, 0);
+	memset(file, 0, sizeof(*file));
+	file->flags = TV_SLOT_FREE;
+	file->next = tv_keyring_shared->file_free;
+	tv_keyring_shared->file_free = slot;
+	tv_keyring_shared->n_files--;
+}
+
+static TvStatus
+apply_file(const TvFileRecord *record, uint64 pos, TvError *err)
+{
+	RelFileNode node = {record->tablespace, record->database, record->relation};
+	TvFileSlot *file = tv_keyring_find_file(&node);
+	uint32		slot;
+	uint32	   *head;
+
+	if (tv_keyring_find_key(record->table_key, 0) == NULL)
+	{
+		if (record->flags & TV_FILE_BINDING)
+			return TV_OK;		/* outlived its table's key */
+		return tv_error(err, TV_ERR_CORRUPT,
+						"keyring names table key %016" INT64_MODIFIER "x for file %u/%u/%u but does not hold it",
+						record->table_key, node.spcNode, node.dbNode, node.relNode);
+	}
+	if (file != NULL)
+		free_file(file);
+
+	slot = tv_keyring_shared->file_free;
+	if (slot != TV_NO_SLOT)
+		tv_keyring_shared->file_free = files[slot].next;
+	else if (tv_keyring_shared->file_top < (uint32) tv_setting_max_relation_files)
+		slot = ++tv_keyring_shared->file_top;
+	else
+		return no_room(err);
+
+	file = &files[slot];
+	memset(file, 0, sizeof(*file));
+	file->node = node;
+	file->key = record->table_key;
+	file->cipher = record->cipher;
+	file->flags = record->flags & (TV_FILE_SEALED | TV_FILE_BINDING);
+	file->pos = pos;
+	head = &file_heads[file_bucket(&node)];
+	file->next = *head;
+	*head = slot;
+	tv_keyring_shared->n_files++;
+	if (!(file->flags & TV_FILE_BINDING))
+		count_file(file->key, 1, 0);
+	return TV_OK;
+}
+
+static void
+apply_removal(const TvFileRemovalRecord *record, bool forget)
+{
+	RelFileNode node = {record->tablespace, record->database, record->relation};
+	TvFileSlot *file = tv_keyring_find_file(&node);
+
+	if (file == NULL)
+		return;
+	if (forget)
+	{
+		free_file(file);
+		return;
+	}
+	if (file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING))
+		return;
+	count_file(file->key, -1, 1);
+	file->flags |= TV_SLOT_DROPPED;
+	file->pos = record->lsn;
+	tv_keyring_shared->n_dropped++;
+}
+
+void
+tv_keyring_sweep(XLogRecPtr redo, bool unused)
+{
+	for (uint32 slot = 1; slot <= tv_keyring_shared->file_top; slot++)
+	{
+		TvFileSlot *file = tv_keyring_file_slot(slot);
+		TvKeySlot  *key;
+		uint64		id;
+
+		if (file == NULL)
+			continue;
+		id = file->key;
+		key = tv_keyring_find_key(id, 0);
+		if (key == NULL)
+			free_file(file);	/* a binding that outlived its key */
+		else if ((file->flags & TV_SLOT_DROPPED) && file->pos < redo)
+		{
+			free_file(file);
+			if (key->files == 0 && key->dropped == 0)
+				destroy_key(id);
+		}
+	}
+	if (!unused)
+		return;
+	for (uint32 slot = 1; slot <= tv_keyring_shared->key_top; slot++)
+	{
+		TvKeySlot  *key = tv_keyring_key_slot(slot);
+
+		if (key != NULL && key->files == 0 && key->dropped == 0)
+			destroy_key(key->id);
+	}
+}
+
+TvStatus
+tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
+{
+	TvMasterKeyRecord *master;
+
+	switch (record->type)
+	{
+		case TV_RECORD_MASTER_KEY:
+			return apply_master(&record->u.master_key, err);
+		case TV_RECORD_TABLE_KEY:
+			return apply_table_key(&record->u.table_key, pos, err);
+		case TV_RECORD_FILE:
+			return apply_file(&record->u.file, pos, err);
+		case TV_RECORD_FILE_DROPPED:
+			apply_removal(&record->u.removal, false);
+			return TV_OK;
+		case TV_RECORD_FILE_FORGOTTEN:
+			apply_removal(&record->u.removal, true);
+			return TV_OK;
+		case TV_RECORD_TABLE_KEY_DESTROYED:
+			destroy_key(record->u.key_removal.id);
+			return TV_OK;
+		case TV_RECORD_MASTER_KEY_RETIRED:
+			master = tv_keyring_find_master(record->u.key_removal.id);
+			if (master)
+				((MasterSlot *) master)->retired = true;
+			return TV_OK;
+	}
+	return tv_error(err, TV_ERR_VERSION, "keyring holds a record of unknown type %d",
+					(int) record->type);
+}
+
+bool
+tv_keyring_is_live(const TvRecord *record, uint64 pos)
+{
+	TvFileSlot *file;
+	TvKeySlot  *key;
+	RelFileNode node;
+
+	switch (record->type)
+	{
+		case TV_RECORD_MASTER_KEY:
+		case TV_RECORD_MASTER_KEY_RETIRED:
+			return true;
+		case TV_RECORD_TABLE_KEY:
+			key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
+			return key != NULL && key->pos == pos;
+		case TV_RECORD_FILE:
+			node.spcNode = record->u.file.tablespace;
+			node.dbNode = record->u.file.database;
+			node.relNode = record->u.file.relation;
+			file = tv_keyring_find_file(&node);
+			return file != NULL &&
+				(file->pos == pos || (file->flags & TV_SLOT_DROPPED));
+		case TV_RECORD_FILE_DROPPED:
+			node.spcNode = record->u.removal.tablespace;
+			node.dbNode = record->u.removal.database;
+			node.relNode = record->u.removal.relation;
+			file = tv_keyring_find_file(&node);
+			return file != NULL && (file->flags & TV_SLOT_DROPPED) &&
+				file->pos == record->u.removal.lsn;
+		case TV_RECORD_FILE_FORGOTTEN:
+		case TV_RECORD_TABLE_KEY_DESTROYED:
+			return false;
+	}
+	return true;
+}
+
+void
+tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
+{
+	RelFileNode node;
+	TvFileSlot *file;
+	TvKeySlot  *key;
+
+	if (record->type == TV_RECORD_TABLE_KEY)
+	{
+		key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
+		if (key != NULL && key->pos == pos)
+			key->pos = new_pos;
+	}
+	else if (record->type == TV_RECORD_FILE)
+	{
+		node.spcNode = record->u.file.tablespace;
+		node.dbNode = record->u.file.database;
+		node.relNode = record->u.file.relation;
+		file = tv_keyring_find_file(&node);
+		if (file != NULL && file->pos == pos && !(file->flags & TV_SLOT_DROPPED))
+			file->pos = new_pos;
+	}
+}
