@@ -1,0 +1,322 @@
+/*
+ * tv_page_decide.c
+ *	  Which relation files are encrypted.
+ */
+#include "page/tv_page_decide.h"
+
+#include "access/xlogutils.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/relcache.h"
+
+#include "base/tv_report.h"
+#include "base/tv_settings.h"
+#include "page/tv_heap_am.h"
+
+static struct
+{
+	bool		active;
+	char		persistence;
+	RelFileNodeBackend source;
+	RelFileNodeBackend target;
+}			inheritance;
+
+bool
+tv_page_is_encrypted_table(Relation rel)
+{
+	return rel->rd_tableam == tv_heap_am_routine();
+}
+
+static Oid
+oid_after(const char *name, const char *prefix)
+{
+	size_t		len = strlen(prefix);
+	char	   *end;
+	unsigned long value;
+
+	if (strncmp(name, prefix, len) != 0 || name[len] < '1' || name[len] > '9')
+		return InvalidOid;
+	value = strtoul(name + len, &end, 10);
+	return *end == '\0' && value <= PG_UINT32_MAX ? (Oid) value : InvalidOid;
+}
+
+/*
+ * The table whose key a new table file uses.  A rewrite builds a transient
+ * table pg_temp_<oid> and swaps files with the original (cluster.c,
+ * make_new_heap); a TOAST table is pg_toast_<oid> (toasting.c,
+ * create_toast_table), also of a transient table.
+ */
+static Oid
+base_table(Relation rel)
+{
+	const char *name = RelationGetRelationName(rel);
+	Oid			table = RelationGetRelid(rel);
+	Oid			base;
+
+	if (rel->rd_rel->relkind == RELKIND_TOASTVALUE)
+	{
+		base = oid_after(name, "pg_toast_");
+		if (!OidIsValid(base))
+			return table;
+		table = base;
+		name = get_rel_name(table);
+		if (name == NULL)
+			return table;
+	}
+	base = oid_after(name, "pg_temp_");
+	if (OidIsValid(base) && get_rel_name(base) != NULL)
+		return base;
+	return table;
+}
+
+/* Unlogged files are copied raw from their init fork: no sidecar for them. */
+static TvCipher
+cipher_for(char persistence, TvCipher of_key)
+{
+	return persistence == RELPERSISTENCE_PERMANENT ? of_key : TV_CIPHER_AES_256_XTS;
+}
+
+static void
+seal_file(TvPageFile *file, uint64 key, TvCipher cipher)
+{
+	TvError		err;
+
+	if (tv_keyring_assign(&file->rnode.node, key, cipher, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	if (!tv_page_file_resolve(file))
+		elog(ERROR, "keyring lost file %u", file->rnode.node.relNode);
+}
+
+static void
+seal_temporary(TvPageFile *file)
+{
+	tv_page_temp_add(file->rnode);
+	(void) tv_page_file_resolve(file);
+}
+
+void
+tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
+{
+	RelFileNodeBackend rnode;
+	TvPageFile *file;
+	uint64		key;
+	TvCipher	cipher;
+	TvError		err;
+
+	rnode.node = *node;
+	rnode.backend = persistence == RELPERSISTENCE_TEMP ? BackendIdForTempRelations() : InvalidBackendId;
+	file = tv_page_file(rnode);
+	if (persistence == RELPERSISTENCE_TEMP)
+	{
+		seal_temporary(file);
+		return;
+	}
+	if (tv_keyring_key_for_table(node->dbNode, base_table(rel),
+								 (TvCipher) tv_setting_cipher, 0, &key, &cipher, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	seal_file(file, key, cipher_for(persistence, cipher));
+}
+
+/* An index follows its table. */
+static void
+decide_index(TvPageFile *file, Relation index)
+{
+	Relation	heap;
+	bool		encrypted;
+	RelFileNodeBackend heap_node;
+	TvKeyringFile known;
+	TvKeyringKey key;
+
+	/*
+	 * Whoever writes the first page of an index has its table open and valid
+	 * in the relcache (index.c, index_build), so this reads no catalog.
+	 */
+	heap = RelationIdGetRelation(index->rd_index->indrelid);
+	if (!RelationIsValid(heap))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_UNDECIDED),
+				 errmsg("cannot decide whether index \"%s\" is to be encrypted: its table is gone",
+						RelationGetRelationName(index))));
+	encrypted = tv_page_is_encrypted_table(heap);
+	heap_node.node = heap->rd_node;
+	heap_node.backend = heap->rd_backend;
+	RelationClose(heap);
+
+	if (RelFileNodeBackendIsTemp(heap_node))
+	{
+		if (tv_page_temp_has(heap_node))
+			seal_temporary(file);
+		else
+			file->state = TV_STATE_PLAIN;
+		return;
+	}
+	/* the table's own file was decided before: that, not its name, counts */
+	if (!tv_keyring_lookup(&heap_node.node, &known) || !tv_keyring_key(known.key, 0, &key))
+	{
+		if (encrypted)
+			ereport(ERROR,
+					(errcode(ERRCODE_TV_KEYRING),
+					 errmsg("the keyring does not know the file of the table that index \"%s\" belongs to",
+							RelationGetRelationName(index)),
+					 errhint("Restore the keyring from a backup of the data directory.")));
+		file->state = TV_STATE_PLAIN;
+		return;
+	}
+	seal_file(file, known.key, cipher_for(index->rd_rel->relpersistence, key.cipher));
+}
+
+static void
+decide_sequence(TvPageFile *file, Relation sequence)
+{
+	TvKeyringFile known;
+	TvKeyringKey key;
+	RelFileNodeBackend binding;
+
+	binding.node.spcNode = InvalidOid;
+	binding.node.dbNode = MyDatabaseId;
+	binding.node.relNode = RelationGetRelid(sequence);
+	binding.backend = MyBackendId;
+	if (RelFileNodeBackendIsTemp(file->rnode))
+	{
+		if (tv_page_temp_has(binding))
+			seal_temporary(file);
+		else
+			file->state = TV_STATE_PLAIN;
+		return;
+	}
+	if (tv_keyring_binding(MyDatabaseId, RelationGetRelid(sequence), &known) &&
+		tv_keyring_key(known.key, 0, &key))
+		seal_file(file, known.key, cipher_for(sequence->rd_rel->relpersistence, key.cipher));
+	else
+		file->state = TV_STATE_PLAIN;
+}
+
+/* The relcache entry that owns reln (rel.h: smgr_owner points at rd_smgr). */
+static Relation
+owner_of(SMgrRelation reln)
+{
+	Relation	rel;
+
+	if (reln->smgr_owner == NULL)
+		return NULL;
+	rel = (Relation) ((char *) reln->smgr_owner - offsetof(RelationData, rd_smgr));
+	if (rel->rd_smgr != reln || !RelFileNodeEquals(rel->rd_node, reln->smgr_rnode.node))
+		return NULL;
+	return rel;
+}
+
+void
+tv_page_decide(TvPageFile *file, SMgrRelation reln)
+{
+	Relation	rel = owner_of(reln);
+
+	/* recovery writes what the keyring names, and only that, sealed */
+	if (InRecovery || IsBootstrapProcessingMode() ||
+		reln->smgr_rnode.node.relNode < FirstNormalObjectId)
+	{
+		file->state = TV_STATE_PLAIN;
+		return;
+	}
+	if (inheritance.active && RelFileNodeBackendEquals(inheritance.target, file->rnode))
+	{
+		tv_page_inherit(inheritance.source, inheritance.target, inheritance.persistence, true);
+		return;
+	}
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_UNDECIDED),
+				 errmsg("cannot decide whether file \"%s\" is to be encrypted",
+						relpath(reln->smgr_rnode, MAIN_FORKNUM)),
+				 errdetail("It is written without its relation being open."),
+				 errhint("Report this with the statement that was running.")));
+
+	switch (rel->rd_rel->relkind)
+	{
+		case RELKIND_INDEX:
+			decide_index(file, rel);
+			return;
+		case RELKIND_SEQUENCE:
+			decide_sequence(file, rel);
+			return;
+		case RELKIND_RELATION:
+		case RELKIND_MATVIEW:
+		case RELKIND_TOASTVALUE:
+			/* their files are recorded when they are made */
+			if (!tv_page_is_encrypted_table(rel))
+			{
+				file->state = TV_STATE_PLAIN;
+				return;
+			}
+			break;
+		default:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_KEYRING),
+			 errmsg("the keyring does not know the file of encrypted relation \"%s\"",
+					RelationGetRelationName(rel)),
+			 errhint("Restore the keyring from a backup of the data directory.")));
+}
+
+/*
+ * A key of the copy's own.  Copies of one database come file by file; files
+ * that shared a key share the new one, found by the table it stands for.
+ */
+static uint64
+key_of_copy(const TvKeyringKey *source, Oid database)
+{
+	uint64		key;
+	TvCipher	cipher;
+	TvError		err;
+
+	if (tv_keyring_key_for_table(database, source->table, source->cipher,
+								 source->master_key, &key, &cipher, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	return key;
+}
+
+void
+tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
+				char persistence, bool new_key)
+{
+	TvPageFile *file = tv_page_file(target);
+	TvKeyringFile known;
+	TvKeyringKey key;
+
+	if (file->state == TV_STATE_SEALED || tv_page_file_resolve(file))
+		return;
+	if (RelFileNodeBackendIsTemp(source))
+	{
+		if (tv_page_temp_has(source))
+			seal_temporary(file);
+		else
+			file->state = TV_STATE_PLAIN;
+		return;
+	}
+	if (!tv_keyring_lookup(&source.node, &known) || known.dropped)
+	{
+		file->state = TV_STATE_PLAIN;
+		return;
+	}
+	if (!tv_keyring_key(known.key, 0, &key))
+		elog(ERROR, "keyring lost a table key");
+	seal_file(file, new_key ? key_of_copy(&key, target.node.dbNode) : known.key,
+			  cipher_for(persistence, key.cipher));
+}
+
+void
+tv_page_inheritance_begin(RelFileNodeBackend source, RelFileNodeBackend target,
+						  char persistence)
+{
+	inheritance.active = true;
+	inheritance.persistence = persistence;
+	inheritance.source = source;
+	inheritance.target = target;
+}
+
+void
+tv_page_inheritance_end(void)
+{
+	inheritance.active = false;
+}

@@ -1,0 +1,56 @@
+/*
+ * tv_page_decide.h
+ *	  Which relation files are encrypted: decided once, before a file's first
+ *	  page, and recorded in the keyring before that page can leave memory.
+ */
+#ifndef TV_PAGE_DECIDE_H
+#define TV_PAGE_DECIDE_H
+
+#include "postgres.h"
+
+#include "storage/smgr.h"
+#include "utils/rel.h"
+
+#include "page/tv_page_file.h"
+
+/*
+ * A table of the access method tde_heap gets a new file: seal it under the
+ * table's key, made if there is none yet.  Throws ERROR; catalogs may be read.
+ */
+extern void tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence);
+
+/*
+ * The first page of an undecided file is about to be written: decide by the
+ * relation that owns it.  Leaves file->state PLAIN or SEALED; throws ERROR if
+ * it cannot be decided.  Reads no catalog: an invalidation could close the
+ * file that the caller is working on.
+ */
+extern void tv_page_decide(TvPageFile *file, SMgrRelation reln);
+
+/*
+ * target becomes a copy of source: it inherits.  new_key: under a key of its
+ * own (the copy is in another database).  Throws ERROR.
+ */
+extern void tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
+							char persistence, bool new_key);
+
+/*
+ * Until the end, a first page of target makes it inherit from source, with a
+ * key of its own.
+ */
+extern void tv_page_inheritance_begin(RelFileNodeBackend source,
+									  RelFileNodeBackend target, char persistence);
+extern void tv_page_inheritance_end(void);
+
+/* Is rel a table whose access method is tde_heap? */
+extern bool tv_page_is_encrypted_table(Relation rel);
+
+/* --- tv_page_sequence.c --- */
+
+/*
+ * Sequence seqid is owned by table: if that is encrypted, seal the sequence
+ * from now on and rewrite its file.
+ */
+extern void tv_page_adopt_sequence(Oid seqid, Oid table);
+
+#endif							/* TV_PAGE_DECIDE_H */
