@@ -1,0 +1,306 @@
+/*
+ * tv_guard_utility.c
+ *	  Statements that concern encryption beyond the files they touch.
+ */
+#include "postgres.h"
+
+#include "guard/tv_guard_utility.h"
+
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+#include "base/tv_report.h"
+#include "base/tv_settings.h"
+#include "keyring/tv_keyring.h"
+#include "page/tv_page_decide.h"
+
+#define HEAP_AM_NAME "tde_heap"
+
+static ProcessUtility_hook_type next_utility = NULL;
+static object_access_hook_type next_object_access = NULL;
+
+static bool
+is_encrypted_table(Oid relid)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		encrypted;
+
+	if (!RelationIsValid(rel))
+		return false;
+	encrypted = tv_page_is_encrypted_table(rel);
+	RelationClose(rel);
+	return encrypted;
+}
+
+static const char *
+option_string(List *options, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, name) == 0)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/*
+ * A raw copy of a database's directory would hold pages that are bound to the
+ * files they were copied from.
+ */
+static void
+check_create_database(CreatedbStmt *stmt)
+{
+	const char *strategy = option_string(stmt->options, "strategy");
+	const char *template = option_string(stmt->options, "template");
+	Oid			database;
+
+	if (strategy == NULL || pg_strcasecmp(strategy, "file_copy") != 0)
+		return;
+	database = get_database_oid(template ? template : "template1", true);
+	if (!OidIsValid(database) || !tv_keyring_database_in_use(database))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("strategy file_copy cannot copy database \"%s\": it holds encrypted tables",
+					template ? template : "template1"),
+			 errhint("Use STRATEGY wal_log, which encrypts the copy under keys of its own.")));
+}
+
+static void
+check_alter_database(AlterDatabaseStmt *stmt)
+{
+	Oid			database = get_database_oid(stmt->dbname, true);
+
+	if (option_string(stmt->options, "tablespace") == NULL ||
+		!OidIsValid(database) || !tv_keyring_database_in_use(database))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("database \"%s\" cannot be moved to another tablespace: it holds encrypted tables",
+					stmt->dbname),
+			 errhint("Move its tables and indexes instead: ALTER TABLE ALL IN TABLESPACE ... SET TABLESPACE ...")));
+}
+
+static void
+after_alter_sequence(AlterSeqStmt *stmt)
+{
+	ListCell   *lc;
+	Oid			seqid;
+	Oid			table;
+	int32		column;
+
+	foreach(lc, stmt->options)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "owned_by") == 0)
+			break;
+	}
+	if (lc == NULL)
+		return;
+	seqid = RangeVarGetRelid(stmt->sequence, NoLock, true);
+	if (!OidIsValid(seqid))
+		return;
+	CommandCounterIncrement();
+	if (sequenceIsOwned(seqid, DEPENDENCY_AUTO, &table, &column) ||
+		sequenceIsOwned(seqid, DEPENDENCY_INTERNAL, &table, &column))
+		tv_page_adopt_sequence(seqid, table);
+}
+
+/* A table that became encrypted takes its sequences along. */
+static void
+after_alter_table(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+	Oid			table;
+
+	foreach(lc, stmt->cmds)
+	{
+		if (((AlterTableCmd *) lfirst(lc))->subtype == AT_SetAccessMethod)
+			break;
+	}
+	if (lc == NULL)
+		return;
+	table = RangeVarGetRelid(stmt->relation, NoLock, true);
+	if (!OidIsValid(table))
+		return;
+	CommandCounterIncrement();
+	foreach(lc, getOwnedSequences(table))
+		tv_page_adopt_sequence(lfirst_oid(lc), table);
+}
+
+static void
+check_set_access_method(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+
+		if (cmd->subtype != AT_SetAccessMethod || strcmp(cmd->name, HEAP_AM_NAME) == 0)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
+				 errmsg("table \"%s\" must stay encrypted", stmt->relation->relname),
+				 errdetail("tde_vault.enforce_encryption is on."),
+				 errhint("Use the access method " HEAP_AM_NAME ".")));
+	}
+}
+
+/*
+ * REFRESH CONCURRENTLY keeps the difference in a temporary table that it makes
+ * with the session's default access method (matview.c, refresh_by_match_merge).
+ */
+static bool
+refreshes_encrypted(Node *stmt)
+{
+	Oid			relid;
+
+	if (!IsA(stmt, RefreshMatViewStmt) || !((RefreshMatViewStmt *) stmt)->concurrent)
+		return false;
+	relid = RangeVarGetRelid(((RefreshMatViewStmt *) stmt)->relation, NoLock, true);
+	return OidIsValid(relid) && is_encrypted_table(relid);
+}
+
+static void
+before(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_CreatedbStmt:
+			check_create_database((CreatedbStmt *) stmt);
+			return;
+		case T_AlterDatabaseStmt:
+			check_alter_database((AlterDatabaseStmt *) stmt);
+			return;
+		case T_AlterTableStmt:
+			if (tv_setting_enforce_encryption)
+				check_set_access_method((AlterTableStmt *) stmt);
+			return;
+		default:
+			return;
+	}
+}
+
+static void
+after(Node *stmt, Oid dropped_database)
+{
+	TvError		err;
+
+	switch (nodeTag(stmt))
+	{
+		case T_AlterSeqStmt:
+			after_alter_sequence((AlterSeqStmt *) stmt);
+			return;
+		case T_AlterTableStmt:
+			after_alter_table((AlterTableStmt *) stmt);
+			return;
+		case T_DropdbStmt:
+			if (OidIsValid(dropped_database) &&
+				tv_keyring_drop_database(dropped_database, &err) != TV_OK)
+				tv_report(WARNING, &err);
+			return;
+		default:
+			return;
+	}
+}
+
+static void
+run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+		 ProcessUtilityContext context, ParamListInfo params,
+		 QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (next_utility)
+		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+}
+
+static void
+guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *stmt = pstmt->utilityStmt;
+	Oid			dropped = InvalidOid;
+	int			nest = -1;
+
+	before(stmt);
+	if (IsA(stmt, DropdbStmt))
+		dropped = get_database_oid(((DropdbStmt *) stmt)->dbname, true);
+	if (refreshes_encrypted(stmt))
+	{
+		nest = NewGUCNestLevel();
+		(void) set_config_option("default_table_access_method", HEAP_AM_NAME,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
+	run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	if (nest >= 0)
+		AtEOXact_GUC(true, nest);
+	after(stmt, dropped);
+}
+
+static void
+refuse_plaintext(Relation rel)
+{
+	if ((rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_MATVIEW) ||
+		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
+		IsCatalogRelation(rel) || tv_page_is_encrypted_table(rel))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
+			 errmsg("table \"%s\" would not be encrypted", RelationGetRelationName(rel)),
+			 errdetail("tde_vault.enforce_encryption is on."),
+			 errhint("Create it with USING " HEAP_AM_NAME ", or set default_table_access_method to " HEAP_AM_NAME ".")));
+}
+
+static void
+guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
+					int subId, void *arg)
+{
+	Relation	rel;
+
+	if (next_object_access)
+		next_object_access(access, classId, objectId, subId, arg);
+	if (!tv_setting_enforce_encryption || access != OAT_POST_CREATE ||
+		classId != RelationRelationId || subId != 0)
+		return;
+
+	/* a rewrite of a table that is there already makes it no worse */
+	if (((ObjectAccessPostCreate *) arg)->is_internal || creating_extension)
+		return;
+	CommandCounterIncrement();
+	rel = RelationIdGetRelation(objectId);
+	if (!RelationIsValid(rel))
+		return;
+	refuse_plaintext(rel);
+	RelationClose(rel);
+}
+
+void
+tv_guard_utility_init(void)
+{
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = guard_utility;
+	next_object_access = object_access_hook;
+	object_access_hook = guard_object_access;
+}
