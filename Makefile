@@ -1,0 +1,66 @@
+# tde_vault: transparent encryption and a vault for PostgreSQL 15
+
+EXTENSION = tde_vault
+EXTVERSION = 1.0
+MODULE_big = tde_vault
+PGFILEDESC = "tde_vault - transparent encryption and a vault"
+
+SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
+OBJS = $(SOURCES:.c=.o)
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = sql/$(EXTENSION)--$(EXTVERSION).sql build $(SOURCES:.c=.d) $(SOURCES:.c=.bc)
+
+REGRESS = $(sort $(patsubst sql/%.sql,%,$(filter-out sql/$(EXTENSION)--%,$(wildcard sql/*.sql))))
+REGRESS_OPTS = --load-extension=$(EXTENSION) --inputdir=. --outputdir=build/regress
+
+# just-in-time inlining of our functions into queries buys nothing
+override with_llvm = no
+
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = -std=gnu11 -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-suggest-attribute=format
+SHLIB_LINK = -lcrypto -lgcrypt -lIPSec_MB -largon2 -lp11 -lZydis \
+	-Wl,--version-script=src/tde_vault.map -Wl,-z,now
+
+PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+ifneq ($(wildcard $(PG_CONFIG)),)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+else
+all install: deps
+	$(MAKE) $@
+endif
+
+# the checksum of a page is meant to be vectorised (storage/checksum_impl.h)
+src/page/tv_page_checksum.o: CFLAGS += -O3 -funroll-loops -ftree-vectorize
+
+$(OBJS): $(wildcard src/*/*.h)
+
+sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/ext/*.sql))
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION tde_vault" to load this file. \quit'; cat $^; } > $@
+
+.PHONY: deps test demo bench layers unit
+
+# Debian packages: to build, to run, to test.
+DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap \
+	build-essential libssl-dev libgcrypt20-dev libipsec-mb-dev libargon2-dev \
+	libp11-dev libzydis-dev softhsm2 opensc clang libclang-rt-14-dev valgrind \
+	libipc-run-perl procps
+
+deps:
+	contrib/install-packages $(DEPS)
+
+layers:
+	contrib/check-layers
+
+unit:
+	$(MAKE) -C test/unit check
+
+test:
+	test/run.sh
+
+demo:
+	contrib/demo
+
+bench:
+	test/bench/run

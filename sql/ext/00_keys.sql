@@ -1,0 +1,17 @@
+-- Keys: master key, access method.
+
+CREATE FUNCTION tde_vault.tde_heap_handler(internal)
+RETURNS table_am_handler
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'tv_heap_handler';
+
+CREATE ACCESS METHOD tde_heap TYPE TABLE HANDLER tde_vault.tde_heap_handler;
+COMMENT ON ACCESS METHOD tde_heap IS
+    'heap whose tables, indexes and TOAST are encrypted on disk';
+
+CREATE PROCEDURE tde_vault.create_master_key(
+    key_id text, provider text DEFAULT NULL, for_cluster boolean DEFAULT false)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_create_master_key';
+COMMENT ON PROCEDURE tde_vault.create_master_key(text, text, boolean) IS
+    'make the master key of this database, or the default one of the cluster';

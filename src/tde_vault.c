@@ -1,0 +1,58 @@
+/*
+ * tde_vault.c
+ *	  Load the module: an ordered list of what each area sets up.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "attach/tv_attach.h"
+#include "base/tv_report.h"
+#include "base/tv_settings.h"
+#include "base/tv_shmem.h"
+#include "crypto/tv_cipher.h"
+#include "crypto/tv_kdf.h"
+#include "guard/tv_guard_utility.h"
+#include "keyring/tv_keyring.h"
+#include "page/tv_page_nonce.h"
+#include "page/tv_page_smgr.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+static void
+crypto_init(void)
+{
+	TvError		err;
+
+	if (tv_cipher_setup(&err) != TV_OK || tv_crypto_self_test(&err) != TV_OK)
+		tv_report(FATAL, &err);
+}
+
+/*
+ * A page that a crash tears can only be replaced whole, so the first change of
+ * a page after a checkpoint must be logged whole, hint bits included
+ * (contrib/doc/formats.md, "Torn pages").
+ */
+static void
+require_settings(void)
+{
+	SetConfigOption("wal_log_hints", "on", PGC_POSTMASTER, PGC_S_OVERRIDE);
+	SetConfigOption("full_page_writes", "on", PGC_SIGHUP, PGC_S_OVERRIDE);
+}
+
+void
+_PG_init(void)
+{
+	tv_attach_check_server();
+	tv_settings_init();
+	require_settings();
+	crypto_init();
+	tv_keyring_init();
+	tv_page_nonce_init();
+	tv_shmem_init();
+	tv_page_attach();
+	tv_guard_utility_init();
+}
