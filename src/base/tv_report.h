@@ -1,0 +1,28 @@
+/*
+ * tv_report.h
+ *	  From TvStatus and TvError to the server's error reports, once, at the
+ *	  top of each call path.
+ */
+#ifndef TV_REPORT_H
+#define TV_REPORT_H
+
+#include "postgres.h"
+
+#include "base/tv_status.h"
+
+/* Private SQLSTATE class TV: nobody else in the server or the standard uses it. */
+#define ERRCODE_TV_PROVIDER_UNAVAILABLE MAKE_SQLSTATE('T','V','0','0','1')
+#define ERRCODE_TV_PROVIDER_DENIED MAKE_SQLSTATE('T','V','0','0','2')
+#define ERRCODE_TV_KEY_MISSING MAKE_SQLSTATE('T','V','0','0','3')
+#define ERRCODE_TV_KEY_MISMATCH MAKE_SQLSTATE('T','V','0','0','4')
+#define ERRCODE_TV_KEYRING MAKE_SQLSTATE('T','V','0','0','5')
+#define ERRCODE_TV_UNDECIDED MAKE_SQLSTATE('T','V','0','0','6')
+#define ERRCODE_TV_PLAINTEXT_REFUSED MAKE_SQLSTATE('T','V','0','0','7')
+
+/* The SQLSTATE that a status is reported with. */
+extern int	tv_report_sqlstate(TvStatus status);
+
+/* Raise err at elevel (ERROR, FATAL or WARNING). */
+extern void tv_report(int elevel, const TvError *err);
+
+#endif							/* TV_REPORT_H */

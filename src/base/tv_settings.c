@@ -1,0 +1,66 @@
+/*
+ * tv_settings.c
+ *	  The settings tde_vault.*
+ */
+#include "base/tv_settings.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+/*
+ * Values are those of TvCipher (crypto/tv_cipher.h), which lies above this
+ * layer; a static assertion in src/tde_vault.c keeps them together.
+ */
+#define SETTING_CIPHER_GCM 1
+#define SETTING_CIPHER_CHACHA20 2
+#define SETTING_CIPHER_CTR 3
+#define SETTING_CIPHER_XTS 4
+
+char	   *tv_setting_key_provider = NULL;
+int			tv_setting_cipher = SETTING_CIPHER_GCM;
+bool		tv_setting_enforce_encryption = false;
+int			tv_setting_max_relation_files = 1000000;
+
+static const struct config_enum_entry cipher_options[] = {
+	{"aes-256-gcm", SETTING_CIPHER_GCM, false},
+	{"aes256", SETTING_CIPHER_GCM, true},
+	{"chacha20-poly1305", SETTING_CIPHER_CHACHA20, false},
+	{"aes-256-ctr", SETTING_CIPHER_CTR, false},
+	{"aes-256-xts", SETTING_CIPHER_XTS, false},
+	{NULL, 0, false}
+};
+
+void
+tv_settings_init(void)
+{
+	DefineCustomStringVariable("tde_vault.key_provider",
+							   "URI of the default key provider.",
+							   "For example pkcs11:token=NAME?module-path=PATH&pin-source=file:PATH",
+							   &tv_setting_key_provider,
+							   "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomEnumVariable("tde_vault.cipher",
+							 "Cipher of tables encrypted from now on.",
+							 NULL,
+							 &tv_setting_cipher,
+							 SETTING_CIPHER_GCM, cipher_options,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("tde_vault.enforce_encryption",
+							 "Refuse to create a permanent table that is not encrypted.",
+							 NULL,
+							 &tv_setting_enforce_encryption,
+							 false,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.max_relation_files",
+							"How many relation files can be encrypted in this cluster.",
+							"Address space is reserved for that many; memory is used by those that exist.",
+							&tv_setting_max_relation_files,
+							1000000, 1000, INT_MAX / 256,
+							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	MarkGUCPrefixReserved("tde_vault");
+}

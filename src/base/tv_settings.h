@@ -1,0 +1,25 @@
+/*
+ * tv_settings.h
+ *	  The settings tde_vault.*
+ */
+#ifndef TV_SETTINGS_H
+#define TV_SETTINGS_H
+
+#include "postgres.h"
+
+/* URI of the provider of master keys that name none of their own. */
+extern char *tv_setting_key_provider;
+
+/* Cipher (TvCipher) of tables encrypted from now on. */
+extern int	tv_setting_cipher;
+
+/* Refuse to create a permanent table that is not encrypted. */
+extern bool tv_setting_enforce_encryption;
+
+/* How many relation files can be encrypted in this cluster. */
+extern int	tv_setting_max_relation_files;
+
+/* Define the settings.  In _PG_init only. */
+extern void tv_settings_init(void);
+
+#endif							/* TV_SETTINGS_H */
