@@ -18,6 +18,8 @@
 #include "provider/tv_provider.h"
 
 #define OPEN_MAX 16				/* master keys open in one process */
+#define OPEN_ATTEMPTS 5
+#define OPEN_WAIT_USEC 20000	/* doubled before each further attempt */
 
 typedef struct OpenMaster
 {
@@ -75,6 +77,33 @@ check_master(const TvMasterKeyRecord *record, TvProvider *provider, TvError *err
 	return TV_ERR_AUTH;
 }
 
+/*
+ * Open a provider and see that it holds the right key.  Modules that keep
+ * tokens in files (SoftHSM) can miss one for a moment while another process
+ * updates it, so that is tried again; a refused PIN never is.
+ */
+static TvStatus
+open_provider(const TvMasterKeyRecord *record, TvProvider **provider, TvError *err)
+{
+	TvStatus	status = TV_OK;
+
+	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++)
+	{
+		if (attempt > 0)
+			pg_usleep(OPEN_WAIT_USEC << attempt);
+		status = tv_provider_open(record->uri, record->key_id, record->salt, false, provider, err);
+		if (status == TV_OK)
+		{
+			status = check_master(record, *provider, err);
+			if (status != TV_OK)
+				tv_provider_close(*provider);
+		}
+		if (status != TV_ERR_UNAVAILABLE && status != TV_ERR_NO_TOKEN && status != TV_ERR_INTERNAL)
+			break;
+	}
+	return status;
+}
+
 /* The open provider of master key id, opening it if need be. */
 static TvStatus
 get_provider(uint64 id, TvProvider **provider, TvError *err)
@@ -107,15 +136,9 @@ get_provider(uint64 id, TvProvider **provider, TvError *err)
 		before_shmem_exit(close_all, (Datum) 0);
 		exit_registered = true;
 	}
-	status = tv_provider_open(record.uri, record.key_id, record.salt, false, provider, err);
+	status = open_provider(&record, provider, err);
 	if (status != TV_OK)
 		return status;
-	status = check_master(&record, *provider, err);
-	if (status != TV_OK)
-	{
-		tv_provider_close(*provider);
-		return status;
-	}
 	slot = &opened[next_victim];
 	next_victim = (next_victim + 1) % OPEN_MAX;
 	close_one(slot);
