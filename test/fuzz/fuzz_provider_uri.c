@@ -3,6 +3,7 @@
  *	  Arbitrary bytes as a provider URI: no crash, bounded output, and a PIN
  *	  is never shown.
  */
+/* fuzz-needs: provider */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -335,12 +335,11 @@ resident_kib(void)
 static bool
 instrumented(void)
 {
-	const char *preload = getenv("LD_PRELOAD");
-
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(UNIT_VALGRIND)
 	return true;
+#else
+	return false;
 #endif
-	return preload != NULL && strstr(preload, "vgpreload") != NULL;
 }
 
 static void
