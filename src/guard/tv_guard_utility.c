@@ -29,6 +29,7 @@
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_decide.h"
+#include "page/tv_page_smgr.h"
 
 #define HEAP_AM_NAME "tde_heap"
 
@@ -204,8 +205,6 @@ before(Node *stmt)
 static void
 after(Node *stmt, Oid dropped_database)
 {
-	TvError		err;
-
 	switch (nodeTag(stmt))
 	{
 		case T_AlterSeqStmt:
@@ -215,9 +214,8 @@ after(Node *stmt, Oid dropped_database)
 			after_alter_table((AlterTableStmt *) stmt);
 			return;
 		case T_DropdbStmt:
-			if (OidIsValid(dropped_database) &&
-				tv_keyring_drop_database(dropped_database, &err) != TV_OK)
-				tv_report(WARNING, &err);
+			if (OidIsValid(dropped_database))
+				tv_page_drop_database(dropped_database);
 			return;
 		default:
 			return;
@@ -233,6 +231,25 @@ run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+}
+
+/* A database that could not be copied leaves no keys behind. */
+static void
+run_create_database(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					ProcessUtilityContext context, ParamListInfo params,
+					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	tv_page_copies_begin();
+	PG_TRY();
+	{
+		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	}
+	PG_CATCH();
+	{
+		tv_page_copies_abandon();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -253,7 +270,10 @@ guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		(void) set_config_option("default_table_access_method", HEAP_AM_NAME,
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	}
-	run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	if (IsA(stmt, CreatedbStmt))
+		run_create_database(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+	else
+		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	if (nest >= 0)
 		AtEOXact_GUC(true, nest);
 	after(stmt, dropped);

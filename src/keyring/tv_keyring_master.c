@@ -133,7 +133,8 @@ get_provider(uint64 id, TvProvider **provider, TvError *err)
 
 	if (!exit_registered)
 	{
-		before_shmem_exit(close_all, (Datum) 0);
+		/* not before_shmem_exit(): PG_ENSURE_ERROR_CLEANUP may be open there */
+		on_proc_exit(close_all, (Datum) 0);
 		exit_registered = true;
 	}
 	status = open_provider(&record, provider, err);

@@ -27,6 +27,9 @@ static TvSmgrCallbacks server;
 static TvSyncCallbacks server_sync;
 static bool attached = false;
 
+/* Database that files were copied into since tv_page_copies_begin(). */
+static Oid	copied_into = InvalidOid;
+
 /*
  * The file, resolved.  For a plain file whose pages exist the answer cannot
  * change while it is open; before that it stays open.
@@ -83,27 +86,28 @@ static const char *
 seal(TvPageFile *file, ForkNumber fork, BlockNumber block, const char *buffer,
 	 TvPageEntry *entry)
 {
-	static PGAlignedBlock scratch;
+	static char aligned[BLCKSZ + 64] pg_attribute_aligned(64);
+	char	   *scratch = aligned + 64 - TV_PAGE_CLEAR;	/* payload at a cache line */
 	bool		sidecar = tv_page_has_sidecar(file, fork);
 	TvPageIdentity identity;
 	const TvCipherContext *context;
 	TvError		err;
 
-	memcpy(scratch.data, buffer, BLCKSZ);
+	memcpy(scratch, buffer, BLCKSZ);
 	memset(entry, 0, sizeof(*entry));
-	if (tv_page_is_zero((const uint8_t *) scratch.data))
-		return scratch.data;	/* a new page holds nothing */
+	if (tv_page_is_zero((const uint8_t *) scratch))
+		return scratch;	/* a new page holds nothing */
 
 	context = tv_page_context(file, fork, block, file->epoch, &identity, &err);
 	if (context == NULL)
 		tv_report(ERROR, &err);
-	if (tv_page_seal(context, &identity, DataChecksumsEnabled(), scratch.data,
+	if (tv_page_seal(context, &identity, DataChecksumsEnabled(), scratch,
 					 sidecar ? entry : NULL) != TV_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not encrypt block %u of file \"%s\"", block,
 						relpath(file->rnode, fork))));
-	return scratch.data;
+	return scratch;
 }
 
 static void
@@ -115,6 +119,7 @@ page_read(SMgrRelation reln, ForkNumber fork, BlockNumber block, char *buffer)
 	file = resolved(reln);
 	if (file->state != TV_STATE_SEALED)
 	{
+		file->state = TV_STATE_PLAIN;	/* it has pages: that was decided */
 		if (unlikely(tv_page_flags((uint8_t *) buffer) & ~TV_PAGE_SERVER_FLAGS))
 			tv_page_refuse_sealed(reln, fork, block, buffer);
 		return;
@@ -209,10 +214,11 @@ page_unlink(RelFileNodeBackend rnode, ForkNumber fork, bool isRedo)
 		tv_page_temp_remove(rnode);
 		return;
 	}
-	if (!tv_keyring_lookup(&rnode.node, &known) || known.dropped)
+	if (!tv_keyring_lookup(&rnode.node, &known))
 		return;
+	/* recovery may have made the sidecar of a dropped file again */
 	tv_sidecar_unlink(&rnode.node);
-	if (tv_keyring_drop(&rnode.node, &err) != TV_OK)
+	if (!known.dropped && tv_keyring_drop(&rnode.node, &err) != TV_OK)
 		tv_report(WARNING, &err);
 }
 
@@ -220,8 +226,12 @@ static BlockNumber
 page_nblocks(SMgrRelation reln, ForkNumber fork)
 {
 	/* before a truncation this is the last call outside its critical section */
-	(void) resolved(reln);
-	return server.smgr_nblocks(reln, fork);
+	TvPageFile *file = resolved(reln);
+	BlockNumber nblocks = server.smgr_nblocks(reln, fork);
+
+	if (unlikely(file->state == TV_STATE_UNRESOLVED) && nblocks > 0)
+		file->state = TV_STATE_PLAIN;
+	return nblocks;
 }
 
 static void
@@ -277,6 +287,7 @@ create_and_copy(RelFileNode src, RelFileNode dst, bool permanent)
 	RelFileNodeBackend source = {src, InvalidBackendId};
 	RelFileNodeBackend target = {dst, InvalidBackendId};
 
+	copied_into = dst.dbNode;
 	tv_page_inheritance_begin(source, target,
 							  permanent ? RELPERSISTENCE_PERMANENT : RELPERSISTENCE_UNLOGGED);
 	PG_TRY();
@@ -292,6 +303,30 @@ create_and_copy(RelFileNode src, RelFileNode dst, bool permanent)
 	tv_page_inherit(source, target,
 					permanent ? RELPERSISTENCE_PERMANENT : RELPERSISTENCE_UNLOGGED, true);
 	tv_page_file_forget(target);
+}
+
+void
+tv_page_copies_begin(void)
+{
+	copied_into = InvalidOid;
+}
+
+void
+tv_page_copies_abandon(void)
+{
+	if (OidIsValid(copied_into))
+		tv_page_drop_database(copied_into);
+	copied_into = InvalidOid;
+}
+
+void
+tv_page_drop_database(Oid database)
+{
+	TvError		err;
+
+	tv_sidecar_unlink_database(database);
+	if (tv_keyring_drop_database(database, &err) != TV_OK)
+		tv_report(WARNING, &err);
 }
 
 void

@@ -20,6 +20,15 @@ extern void tv_page_read_raw(SMgrRelation reln, ForkNumber fork,
 							 BlockNumber block, char *buffer);
 extern BlockNumber tv_page_nblocks(SMgrRelation reln, ForkNumber fork);
 
+/*
+ * CREATE DATABASE: forget, when it fails, what was copied since the beginning.
+ */
+extern void tv_page_copies_begin(void);
+extern void tv_page_copies_abandon(void);
+
+/* A database is gone: so are its sidecars and keys. WARNING on failure. */
+extern void tv_page_drop_database(Oid database);
+
 /* Did tv_page_attach() run in the postmaster of this process? */
 extern bool tv_page_attached(void);
 

@@ -395,9 +395,9 @@ segment_for_write(TvSidecar *sidecar, BlockNumber block, bool create)
 	 * After a crash a sidecar may be missing, empty, or a leftover of a file
 	 * that had the number before; recovery writes again what was in it.
 	 */
-	if ((create || InRecovery) &&
+	if ((create || RecoveryInProgress()) &&
 		(result == TV_SIDECAR_MISSING || result == TV_SIDECAR_SHORT ||
-		 (InRecovery && (result == TV_SIDECAR_DAMAGED || result == TV_SIDECAR_FOREIGN))))
+		 (RecoveryInProgress() && (result == TV_SIDECAR_DAMAGED || result == TV_SIDECAR_FOREIGN))))
 		return create_segment(sidecar, segment);
 	if (result == TV_SIDECAR_IO_ERROR)
 		throw_io(sidecar, segment, "open");
@@ -568,6 +568,30 @@ tv_sidecar_unlink(const RelFileNode *node)
 			return;
 		}
 	}
+}
+
+void
+tv_sidecar_unlink_database(Oid database)
+{
+	DIR		   *dir = AllocateDir(SIDECAR_ROOT);
+	struct dirent *space;
+
+	if (dir == NULL && errno == ENOENT)
+		return;
+	while ((space = ReadDirExtended(dir, SIDECAR_ROOT, WARNING)) != NULL)
+	{
+		char		path[MAXPGPATH];
+		struct stat st;
+
+		if (space->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), SIDECAR_ROOT "/%s/%u", space->d_name, database);
+		if (stat(path, &st) == 0 && !rmtree(path, true))
+			ereport(WARNING,
+					(errcode_for_file_access(),
+					 errmsg("some useless files may be left behind in directory \"%s\"", path)));
+	}
+	FreeDir(dir);
 }
 
 int

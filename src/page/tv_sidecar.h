@@ -71,6 +71,9 @@ extern void tv_sidecar_immedsync(TvSidecar *sidecar);
 /* Remove the files; WARNING on failure. */
 extern void tv_sidecar_unlink(const RelFileNode *node);
 
+/* Remove those of a whole database. */
+extern void tv_sidecar_unlink_database(Oid database);
+
 /* For the checkpointer: sync the segment that ftag names; 0, or -1 and errno. */
 extern int	tv_sidecar_sync(const FileTag *ftag, char *path);
 
