@@ -168,7 +168,7 @@ CREATE VIEW tde_vault.keys AS
            m.database, NULL::regclass AS "table"
     FROM tde_vault.master_keys() m
     UNION ALL
-    SELECT k.id, 'table', 'active', k.version, k.created, NULL,
+    SELECT k.id, 'table', CASE WHEN k.files > 0 THEN 'active' ELSE 'unused' END, k.version, k.created, NULL,
            m.key_id, NULL, k.database,
            CASE WHEN k.database = d.oid THEN k."table"::regclass END
     FROM tde_vault.table_keys() k

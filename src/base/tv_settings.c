@@ -21,6 +21,7 @@ char	   *tv_setting_key_provider = NULL;
 int			tv_setting_cipher = SETTING_CIPHER_GCM;
 bool		tv_setting_enforce_encryption = false;
 int			tv_setting_max_relation_files = 1000000;
+int			tv_setting_provider_timeout = 10000;
 
 static const struct config_enum_entry cipher_options[] = {
 	{"aes-256-gcm", SETTING_CIPHER_GCM, false},
@@ -61,6 +62,13 @@ tv_settings_init(void)
 							&tv_setting_max_relation_files,
 							1000000, 1000, INT_MAX / 256,
 							PGC_POSTMASTER, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.provider_timeout",
+							"Longest wait for one call of a key provider.",
+							NULL,
+							&tv_setting_provider_timeout,
+							10000, 100, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tde_vault");
 }

@@ -19,6 +19,9 @@ extern bool tv_setting_enforce_encryption;
 /* How many relation files can be encrypted in this cluster. */
 extern int	tv_setting_max_relation_files;
 
+/* Longest wait for one call of a key provider, in milliseconds. */
+extern int	tv_setting_provider_timeout;
+
 /* Define the settings.  In _PG_init only. */
 extern void tv_settings_init(void);
 

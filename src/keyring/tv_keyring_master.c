@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/tv_secret.h"
+#include "base/tv_settings.h"
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
 #include "provider/tv_provider.h"
@@ -87,6 +88,7 @@ open_provider(const TvMasterKeyRecord *record, TvProvider **provider, TvError *e
 {
 	TvStatus	status = TV_OK;
 
+	tv_provider_timeout_ms = tv_setting_provider_timeout;
 	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++)
 	{
 		if (attempt > 0)
@@ -203,6 +205,7 @@ make_master(TvMasterKeyRecord *record, TvError *err)
 		tv_random(record->salt, sizeof(record->salt)) != TV_OK)
 		return tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
 	record->created = GetCurrentTimestamp();
+	tv_provider_timeout_ms = tv_setting_provider_timeout;
 	status = tv_provider_open(record->uri, record->key_id, record->salt, true, &provider, err);
 	if (status != TV_OK)
 		return status;

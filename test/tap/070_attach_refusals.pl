@@ -141,7 +141,7 @@ $node->restart;
 $node->sql_fails('SELECT count(*) FROM t', 'TV002', qr/has insecure permissions/, 'file: opened up later: refused', db => $file_db);
 chmod 0600, $file;
 $node->sql_is('SELECT count(*) FROM t', '300', 'file: closed again: works', db => $file_db);
-$node->write_file($file, reverse $hex);
+$node->write_file($file, scalar reverse $hex);
 $node->restart;
 $node->sql_fails('SELECT count(*) FROM t', 'TV004', qr/key_$file_db/, 'file: another key: refused', db => $file_db);
 unlink $file or die;
