@@ -8,6 +8,7 @@
  */
 #include "page/tv_page_smgr.h"
 
+#include "access/spgist_private.h"
 #include "access/xlog.h"
 #include "access/xlogutils.h"
 #include "catalog/storage.h"
@@ -22,6 +23,7 @@
 #include "page/tv_page_decide.h"
 #include "page/tv_page_file.h"
 #include "page/tv_page_open.h"
+#include "page/tv_page_unlogged.h"
 
 static TvSmgrCallbacks server;
 static TvSyncCallbacks server_sync;
@@ -95,8 +97,10 @@ seal(TvPageFile *file, ForkNumber fork, BlockNumber block, const char *buffer,
 
 	memcpy(scratch, buffer, BLCKSZ);
 	memset(entry, 0, sizeof(*entry));
+	if (tv_page_is_blank(scratch))
+		memset(scratch, 0, BLCKSZ);
 	if (tv_page_is_zero((const uint8_t *) scratch))
-		return scratch;	/* a new page holds nothing */
+		return scratch;			/* a new page holds nothing */
 
 	context = tv_page_context(file, fork, block, file->epoch, &identity, &err);
 	if (context == NULL)
@@ -363,6 +367,8 @@ tv_page_attach(void)
 	server_create_and_copy = (CreateAndCopy)
 		tv_attach_detour((void *) CreateAndCopyRelationData, "CreateAndCopyRelationData",
 						 (void *) create_and_copy);
+	tv_attach_replace((void *) SpGistUpdateMetaPage, "SpGistUpdateMetaPage",
+					  (void *) tv_page_spgist_update_meta);
 	tv_heap_am_set_getnext((TvHeapGetNext)
 						   tv_attach_detour((void *) heap_getnext, "heap_getnext",
 											(void *) tv_heap_am_getnext));
