@@ -17,6 +17,7 @@
 #include "common/controldata_utils.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/memutils.h"
 
 #include "base/tv_report.h"
 #include "base/tv_shmem.h"
@@ -282,6 +283,35 @@ wants_compaction(void)
 	return length > COMPACT_MIN && length / 2 > live;
 }
 
+/*
+ * Where crash recovery would start now: the last checkpoint that is complete.
+ * (GetRedoRecPtr() already tells of one in progress.)  0 if that cannot be
+ * known; does not throw.
+ */
+static XLogRecPtr
+completed_checkpoint(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	XLogRecPtr	redo = InvalidXLogRecPtr;
+
+	PG_TRY();
+	{
+		bool		crc_ok;
+		ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+
+		if (crc_ok)
+			redo = control->checkPointCopy.redo;
+		pfree(control);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return redo;
+}
+
 static void
 tidy(int fd)
 {
@@ -291,7 +321,7 @@ tidy(int fd)
 
 	if (shared->n_dropped > 1024 && shared->n_dropped > shared->n_files / 4)
 	{
-		XLogRecPtr	redo = GetRedoRecPtr();
+		XLogRecPtr	redo = completed_checkpoint();
 
 		LWLockAcquire(lock, LW_EXCLUSIVE);
 		tv_keyring_sweep(redo, false);
@@ -491,24 +521,6 @@ load_records(const uint8 *data, size_t len, TvKeyringHeader *header)
 	return pos;
 }
 
-/* Where recovery will start, or 0 if a backup label says otherwise. */
-static XLogRecPtr
-recovery_start(void)
-{
-	ControlFileData *control;
-	bool		crc_ok;
-	XLogRecPtr	redo = InvalidXLogRecPtr;
-	struct stat st;
-
-	if (stat("backup_label", &st) == 0)
-		return InvalidXLogRecPtr;
-	control = get_controlfile(DataDir, &crc_ok);
-	if (crc_ok)
-		redo = control->checkPointCopy.redo;
-	pfree(control);
-	return redo;
-}
-
 /* The whole file, palloc'd; false if there is none. */
 static bool
 read_whole(uint8 **data, size_t *len)
@@ -577,5 +589,6 @@ tv_keyring_load(void)
 	pg_atomic_write_u64(&shared->flushed, 0);
 	shared->exists = true;
 	pfree(data);
-	tv_keyring_sweep(recovery_start(), true);
+	/* a backup is recovered from where its label says */
+	tv_keyring_sweep(stat("backup_label", &st) == 0 ? InvalidXLogRecPtr : completed_checkpoint(), true);
 }
