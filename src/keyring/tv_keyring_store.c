@@ -292,7 +292,7 @@ static XLogRecPtr
 completed_checkpoint(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	XLogRecPtr	redo = InvalidXLogRecPtr;
+	volatile XLogRecPtr redo = InvalidXLogRecPtr;
 
 	PG_TRY();
 	{
