@@ -20,6 +20,7 @@ init_shared(void *memory)
 	tv_keyring_shared = memory;
 	pg_atomic_init_u64(&tv_keyring_shared->appended, 0);
 	pg_atomic_init_u64(&tv_keyring_shared->flushed, 0);
+	pg_atomic_init_u32(&tv_keyring_shared->generation, 1);
 	tv_keyring_shield_reset();
 	tv_keyring_table_reset();
 	tv_keyring_load();
@@ -47,6 +48,12 @@ tv_keyring_counts(uint32 *files, uint32 *keys, uint32 *masters)
 	*keys = tv_keyring_shared->n_keys;
 	*masters = tv_keyring_shared->n_masters;
 	LWLockRelease(lock);
+}
+
+uint32
+tv_keyring_generation(void)
+{
+	return pg_atomic_read_u32(&tv_keyring_shared->generation);
 }
 
 /* The caller holds the table lock. */

@@ -121,8 +121,34 @@ extern TvStatus tv_keyring_drop_database(Oid database, TvError *err);
 /* Does database hold encrypted files (those removed not counted)? */
 extern bool tv_keyring_database_in_use(Oid database);
 
+/* forknum of a FileTag that means the keyring file */
+#define TV_KEYRING_FORK 65
+
 /* Sync what was appended. Cheap when nothing was. */
 extern TvStatus tv_keyring_flush(TvError *err);
+
+/*
+ * Changes whenever the tables do, so that a process can tell whether what it
+ * has copied out of them still holds.  Never 0.  No lock.
+ */
+extern uint32 tv_keyring_generation(void);
+
+/* --- for the write-ahead log --- */
+
+/*
+ * Called with each record appended, in order, before anything can depend on
+ * it.  durable: the record must not be lost even if nothing does.  Returns
+ * whether the next checkpoint will call tv_keyring_flush(); if not, the file
+ * is synced at once.
+ */
+typedef bool (*TvKeyringLog) (const TvRecord *record, bool durable);
+extern void tv_keyring_set_log(TvKeyringLog log);
+
+/* Recovery has ended: keys that still have no file never get one. */
+extern void tv_keyring_recovered(void);
+
+/* Append a record that another run of the server logged, unless known. */
+extern TvStatus tv_keyring_replay(const TvRecord *record, TvError *err);
 
 /*
  * Check the MAC of node's record, once per server start: TV_ERR_AUTH if the

@@ -59,6 +59,8 @@ typedef struct TvKeyringShared
 	/* written under TV_LOCK_KEYRING_FILE */
 	pg_atomic_uint64 appended;	/* file length */
 	pg_atomic_uint64 flushed;
+	/* written under TV_LOCK_KEYRING_TABLE */
+	pg_atomic_uint32 generation;
 
 	/* under TV_LOCK_KEYRING_TABLE */
 	uint32		n_files;
@@ -98,6 +100,8 @@ extern void tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
  * uses any more; unused: also keys that never got a file.
  */
 extern void tv_keyring_sweep(XLogRecPtr redo, bool unused);
+/* Would applying the record change nothing? */
+extern bool tv_keyring_is_known(const TvRecord *record);
 
 /* --- tv_keyring_store.c --- */
 /* Read the whole file into the tables; in the postmaster, throws FATAL. */

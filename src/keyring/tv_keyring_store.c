@@ -16,6 +16,7 @@
 #include "access/xlog.h"
 #include "common/controldata_utils.h"
 #include "miscadmin.h"
+#include "replication/slot.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
@@ -29,6 +30,14 @@
 #define COMPACT_MIN (1024 * 1024)	/* bytes: smaller files are left alone */
 #define BYTES_PER_FILE 96
 #define BYTES_PER_KEY 160
+
+static TvKeyringLog log_record = NULL;
+
+void
+tv_keyring_set_log(TvKeyringLog log)
+{
+	log_record = log;
+}
 
 static TvStatus
 io_error(TvError *err, const char *what, const char *path)
@@ -286,14 +295,15 @@ wants_compaction(void)
 /*
  * Where crash recovery would start now: the last checkpoint that is complete.
  * (GetRedoRecPtr() already tells of one in progress.)  0 if that cannot be
- * known; does not throw.
+ * known; does not throw.  *clean: the server was shut down, no WAL follows.
  */
 static XLogRecPtr
-completed_checkpoint(void)
+completed_checkpoint(bool *clean)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile XLogRecPtr redo = InvalidXLogRecPtr;
 
+	*clean = false;
 	PG_TRY();
 	{
 		bool		crc_ok;
@@ -301,6 +311,7 @@ completed_checkpoint(void)
 
 		if (crc_ok)
 			redo = control->checkPointCopy.redo;
+		*clean = crc_ok && control->state == DB_SHUTDOWNED;
 		pfree(control);
 	}
 	PG_CATCH();
@@ -312,6 +323,17 @@ completed_checkpoint(void)
 	return redo;
 }
 
+/* No WAL before this will be read again: not by recovery, not by decoding. */
+static XLogRecPtr
+horizon(void)
+{
+	bool		clean;
+	XLogRecPtr	redo = completed_checkpoint(&clean);
+	XLogRecPtr	slots = ReplicationSlotsComputeLogicalRestartLSN();
+
+	return XLogRecPtrIsInvalid(slots) ? redo : Min(redo, slots);
+}
+
 static void
 tidy(int fd)
 {
@@ -321,10 +343,10 @@ tidy(int fd)
 
 	if (shared->n_dropped > 1024 && shared->n_dropped > shared->n_files / 4)
 	{
-		XLogRecPtr	redo = completed_checkpoint();
+		XLogRecPtr	before = horizon();
 
 		LWLockAcquire(lock, LW_EXCLUSIVE);
-		tv_keyring_sweep(redo, false);
+		tv_keyring_sweep(before, false);
 		LWLockRelease(lock);
 	}
 	if (!wants_compaction())
@@ -348,8 +370,29 @@ cut_tail(int fd, uint64 pos, TvError *err)
 	return TV_OK;
 }
 
-TvStatus
-tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
+/*
+ * Need the record not be appended?  That is so if the tables say the same
+ * already.  It is also so for a file whose key is gone: the keyring was copied
+ * (by a base backup) after the table had been dropped and its key destroyed,
+ * and what follows drops the file.
+ */
+static bool
+says_nothing(const TvRecord *record)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		result;
+
+	LWLockAcquire(lock, LW_SHARED);
+	result = tv_keyring_is_known(record) ||
+		(record->type == TV_RECORD_FILE &&
+		 tv_keyring_find_key(record->u.file.table_key, 0) == NULL);
+	LWLockRelease(lock);
+	return result;
+}
+
+/* As tv_keyring_append(); with unless_known, only if that changes something. */
+static TvStatus
+append(const TvRecord *record, bool sync, bool unless_known, TvError *err)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
 	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
@@ -362,6 +405,11 @@ tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
 	TvStatus	status = TV_OK;
 
 	LWLockAcquire(file_lock, LW_EXCLUSIVE);
+	if (unless_known && says_nothing(record))
+	{
+		LWLockRelease(file_lock);
+		return TV_OK;
+	}
 	if (!shared->exists)
 		status = create_file(err);
 	if (status == TV_OK)
@@ -397,6 +445,8 @@ tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
 	{
 		memcpy(shared->check, check, sizeof(check));
 		pg_atomic_write_u64(&shared->appended, pos + len);
+		if (log_record && !log_record(record, sync))
+			sync = true;
 		if (sync)
 			status = commit_file(fd, err);
 		tidy(fd);
@@ -404,6 +454,18 @@ tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
 	close(fd);
 	LWLockRelease(file_lock);
 	return status;
+}
+
+TvStatus
+tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
+{
+	return append(record, sync, false, err);
+}
+
+TvStatus
+tv_keyring_replay(const TvRecord *record, TvError *err)
+{
+	return append(record, false, true, err);
 }
 
 TvStatus
@@ -521,6 +583,21 @@ load_records(const uint8 *data, size_t len, TvKeyringHeader *header)
 	return pos;
 }
 
+/* Is there a replication slot?  They are not in shared memory yet. */
+static bool
+has_slots(void)
+{
+	DIR		   *dir = AllocateDir("pg_replslot");
+	struct dirent *entry;
+	bool		found = false;
+
+	while ((entry = ReadDirExtended(dir, "pg_replslot", LOG)) != NULL)
+		found = found || entry->d_name[0] != '.';
+	if (dir)
+		FreeDir(dir);
+	return found;
+}
+
 /* The whole file, palloc'd; false if there is none. */
 static bool
 read_whole(uint8 **data, size_t *len)
@@ -555,6 +632,8 @@ tv_keyring_load(void)
 	TvError		err;
 	uint8	   *data;
 	size_t		len;
+	bool		clean;
+	XLogRecPtr	redo = completed_checkpoint(&clean);
 	struct stat st;
 
 	if (!read_whole(&data, &len))
@@ -589,6 +668,20 @@ tv_keyring_load(void)
 	pg_atomic_write_u64(&shared->flushed, 0);
 	shared->exists = true;
 	pfree(data);
-	/* a backup is recovered from where its label says */
-	tv_keyring_sweep(stat("backup_label", &st) == 0 ? InvalidXLogRecPtr : completed_checkpoint(), true);
+	/* a backup is recovered from where its label says, slots may read before */
+	if (stat("backup_label", &st) == 0)
+		clean = false;
+	if (stat("backup_label", &st) == 0 || has_slots())
+		redo = InvalidXLogRecPtr;
+	tv_keyring_sweep(redo, clean);
+}
+
+void
+tv_keyring_recovered(void)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	tv_keyring_sweep(InvalidXLogRecPtr, true);
+	LWLockRelease(lock);
 }

@@ -392,9 +392,17 @@ apply_removal(const TvFileRemovalRecord *record, bool forget)
 	tv_keyring_shared->n_dropped++;
 }
 
+static void
+changed(void)
+{
+	if (pg_atomic_add_fetch_u32(&tv_keyring_shared->generation, 1) == 0)
+		pg_atomic_fetch_add_u32(&tv_keyring_shared->generation, 1);
+}
+
 void
 tv_keyring_sweep(XLogRecPtr redo, bool unused)
 {
+	changed();
 	for (uint32 slot = 1; slot <= tv_keyring_shared->file_top; slot++)
 	{
 		TvFileSlot *file = tv_keyring_file_slot(slot);
@@ -430,6 +438,7 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 {
 	TvMasterKeyRecord *master;
 
+	changed();
 	switch (record->type)
 	{
 		case TV_RECORD_MASTER_KEY:
@@ -455,6 +464,49 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 	}
 	return tv_error(err, TV_ERR_VERSION, "keyring holds a record of unknown type %d",
 					(int) record->type);
+}
+
+static bool
+is_known_file(const TvFileRecord *record)
+{
+	RelFileNode node = {record->tablespace, record->database, record->relation};
+	TvFileSlot *file = tv_keyring_find_file(&node);
+
+	return file != NULL && file->key == record->table_key &&
+		file->cipher == record->cipher &&
+		(file->flags & ~TV_SLOT_VERIFIED) == (record->flags & (TV_FILE_SEALED | TV_FILE_BINDING));
+}
+
+bool
+tv_keyring_is_known(const TvRecord *record)
+{
+	RelFileNode node = {record->u.removal.tablespace, record->u.removal.database,
+	record->u.removal.relation};
+	TvMasterKeyRecord *master;
+	TvFileSlot *file;
+	TvKeySlot  *key;
+
+	switch (record->type)
+	{
+		case TV_RECORD_MASTER_KEY:
+			return tv_keyring_find_master(record->u.master_key.id) != NULL;
+		case TV_RECORD_TABLE_KEY:
+			key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
+			return key != NULL && key->master_key == record->u.table_key.master_key;
+		case TV_RECORD_FILE:
+			return is_known_file(&record->u.file);
+		case TV_RECORD_FILE_DROPPED:
+			file = tv_keyring_find_file(&node);
+			return file == NULL || (file->flags & TV_SLOT_DROPPED);
+		case TV_RECORD_FILE_FORGOTTEN:
+			return tv_keyring_find_file(&node) == NULL;
+		case TV_RECORD_TABLE_KEY_DESTROYED:
+			return tv_keyring_find_key(record->u.key_removal.id, 0) == NULL;
+		case TV_RECORD_MASTER_KEY_RETIRED:
+			master = tv_keyring_find_master(record->u.key_removal.id);
+			return master == NULL || tv_keyring_master_retired(master);
+	}
+	return false;
 }
 
 bool
