@@ -26,6 +26,7 @@
 #include "page/tv_page_unlogged.h"
 
 static TvSmgrCallbacks server;
+static TvPagePrepare prepare = NULL;
 static TvSyncCallbacks server_sync;
 static bool attached = false;
 
@@ -43,7 +44,8 @@ resolved(SMgrRelation reln)
 
 	if (likely(file->state != TV_STATE_UNRESOLVED))
 		return file;
-	(void) tv_page_file_resolve(file);
+	if (tv_page_file_resolve(file) && prepare && !file->temporary && !InRecovery)
+		(void) prepare(&file->rnode.node, NULL);
 	return file;
 }
 
@@ -78,6 +80,19 @@ decided(SMgrRelation reln, ForkNumber fork)
 	if (file->state == TV_STATE_SEALED)
 		make_durable(file);
 	return file;
+}
+
+/*
+ * Builds of indexes log a page before they write it (nbtsort.c, gistbuild.c),
+ * all after having asked for the number of blocks: the relation is open.
+ */
+void
+tv_page_decide_logged(const RelFileNode *node)
+{
+	SMgrRelation reln = smgropen(*node, InvalidBackendId);
+
+	if (resolved(reln)->state == TV_STATE_UNRESOLVED)
+		(void) decided(reln, MAIN_FORKNUM);
 }
 
 /*
@@ -158,12 +173,17 @@ page_extend(SMgrRelation reln, ForkNumber fork, BlockNumber block, char *buffer,
 	TvPageEntry entry;
 	const char *sealed;
 	bool		sidecar;
+	TvError		err;
 
 	if (file->state != TV_STATE_SEALED)
 	{
 		server.smgr_extend(reln, fork, block, buffer, skipFsync);
 		return;
 	}
+	/* what follows changes the page, and logs that where nothing may fail */
+	if (prepare && !file->temporary && !InRecovery &&
+		prepare(&file->rnode.node, &err) != TV_OK)
+		tv_report(ERROR, &err);
 	/* room for the entry first: writing it can then not meet a full disk */
 	sidecar = tv_page_has_sidecar(file, fork);
 	if (sidecar)
@@ -260,11 +280,27 @@ page_immedsync(SMgrRelation reln, ForkNumber fork)
 		tv_sidecar_immedsync(&file->sidecar);
 }
 
+/* A checkpoint passes records that WAL will then no longer bring back. */
+static int
+sync_keyring(char *path)
+{
+	TvError		err;
+
+	strlcpy(path, "tde_vault/keyring", MAXPGPATH);
+	if (tv_keyring_flush(&err) == TV_OK)
+		return 0;
+	ereport(LOG, (errmsg_internal("%s", err.message)));
+	errno = EIO;
+	return -1;
+}
+
 static int
 sync_file(const FileTag *ftag, char *path)
 {
 	if (ftag->forknum == TV_SIDECAR_FORK)
 		return tv_sidecar_sync(ftag, path);
+	if (ftag->forknum == TV_KEYRING_FORK)
+		return sync_keyring(path);
 	return server_sync.sync_syncfiletag(ftag, path);
 }
 
@@ -385,6 +421,12 @@ BlockNumber
 tv_page_nblocks(SMgrRelation reln, ForkNumber fork)
 {
 	return server.smgr_exists(reln, fork) ? server.smgr_nblocks(reln, fork) : 0;
+}
+
+void
+tv_page_set_prepare(TvPagePrepare function)
+{
+	prepare = function;
 }
 
 bool

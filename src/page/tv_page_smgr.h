@@ -9,6 +9,8 @@
 
 #include "storage/smgr.h"
 
+#include "base/tv_status.h"
+
 /*
  * In _PG_init: take the place of the server's storage manager and file sync
  * entries, and of the functions that copy files.  FATAL if that fails.
@@ -28,6 +30,20 @@ extern void tv_page_copies_abandon(void);
 
 /* A database is gone: so are its sidecars and keys. WARNING on failure. */
 extern void tv_page_drop_database(Oid database);
+
+/*
+ * Called, where errors can still be raised, before pages of the sealed file
+ * node change: whatever it takes to log that is to be made ready.  err may be
+ * NULL.
+ */
+typedef TvStatus (*TvPagePrepare) (const RelFileNode *node, TvError *err);
+extern void tv_page_set_prepare(TvPagePrepare function);
+
+/*
+ * WAL about the permanent file node is about to be written, outside critical
+ * sections: if the file is undecided, decide it.  Throws ERROR.
+ */
+extern void tv_page_decide_logged(const RelFileNode *node);
 
 /* Did tv_page_attach() run in the postmaster of this process? */
 extern bool tv_page_attached(void);
