@@ -17,6 +17,7 @@
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_nonce.h"
 #include "page/tv_page_smgr.h"
+#include "wal/tv_wal_rmgr.h"
 
 PG_MODULE_MAGIC;
 
@@ -54,5 +55,6 @@ _PG_init(void)
 	tv_page_nonce_init();
 	tv_shmem_init();
 	tv_page_attach();
+	tv_wal_init();
 	tv_guard_utility_init();
 }

@@ -1,0 +1,49 @@
+/*
+ * tv_wal_file.h
+ *	  Is WAL about a relation file to be sealed, and with what?
+ */
+#ifndef TV_WAL_FILE_H
+#define TV_WAL_FILE_H
+
+#include "postgres.h"
+
+#include "storage/relfilenode.h"
+
+#include "keyring/tv_keyring.h"
+
+/* What this process knows of a file, as of a generation of the keyring. */
+typedef struct TvWalFile
+{
+	RelFileNode node;
+	uint32		generation;		/* 0: empty */
+	bool		sealed;
+	uint8		cipher;			/* TvCipher of its WAL; NONE: cannot be sealed */
+	uint16		epoch;
+	uint64		key;
+	TvKeyHandle handle;
+} TvWalFile;
+
+/*
+ * The entry of node.  One comparison if it is known; else one look at the
+ * keyring, under a shared lock.  Good until the next call.  Allocates
+ * nothing, does not throw: safe in critical sections.
+ */
+extern TvWalFile *tv_wal_file(const RelFileNode *node);
+
+/*
+ * The context that seals WAL about the file.  Asks the key's provider only if
+ * no process did since the server started.  NULL with *err set on failure.
+ */
+extern const TvCipherContext *tv_wal_file_context(TvWalFile *file, TvError *err);
+
+/*
+ * The context of a record that was sealed under version epoch of key, with
+ * cipher.  NULL with *err set.
+ */
+extern const TvCipherContext *tv_wal_key_context(uint64 key, uint16 epoch,
+												 TvCipher cipher, TvError *err);
+
+/* See TvPagePrepare. */
+extern TvStatus tv_wal_prepare(const RelFileNode *node, TvError *err);
+
+#endif							/* TV_WAL_FILE_H */

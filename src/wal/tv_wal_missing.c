@@ -1,0 +1,103 @@
+/*
+ * tv_wal_missing.c
+ *	  WAL whose key no longer exists.
+ */
+#include "wal/tv_wal_missing.h"
+
+#include <unistd.h>
+
+#include "access/xlogrecovery.h"
+#include "common/relpath.h"
+#include "utils/hsearch.h"
+
+#include "base/tv_report.h"
+#include "keyring/tv_keyring.h"
+
+typedef struct MissingFile
+{
+	RelFileNode node;			/* hash key */
+	uint64		key;
+	XLogRecPtr	lsn;			/* first record that was skipped */
+} MissingFile;
+
+static HTAB *missing = NULL;
+
+/* Is the file still there, and still under the key that is gone? */
+static bool
+is_left(const MissingFile *file)
+{
+	TvKeyringFile known;
+	char	   *path;
+	bool		exists;
+
+	if (tv_keyring_lookup(&file->node, &known) && known.key != file->key)
+		return false;			/* the number is used again */
+	path = relpathperm(file->node, MAIN_FORKNUM);
+	exists = access(path, F_OK) == 0;
+	pfree(path);
+	return exists;
+}
+
+static void
+check_all(void)
+{
+	HASH_SEQ_STATUS scan;
+	MissingFile *file;
+
+	if (missing == NULL)
+		return;
+	hash_seq_init(&scan, missing);
+	while ((file = hash_seq_search(&scan)) != NULL)
+	{
+		if (!is_left(file))
+			continue;
+		ereport(FATAL,
+				(errcode(ERRCODE_TV_KEY_MISSING),
+				 errmsg("keyring does not hold table key %016" INT64_MODIFIER "x", file->key),
+				 errdetail("File \"%s\" is encrypted with it, and the WAL record at %X/%X is about that file.",
+						   relpathperm(file->node, MAIN_FORKNUM), LSN_FORMAT_ARGS(file->lsn)),
+				 errhint("The keyring is older than the data. Restore both from the same backup.")));
+	}
+	hash_destroy(missing);
+	missing = NULL;
+}
+
+void
+tv_wal_missing_note(const DecodedXLogRecord *record, uint64 key)
+{
+	if (missing == NULL)
+	{
+		HASHCTL		ctl;
+
+		ctl.keysize = sizeof(RelFileNode);
+		ctl.entrysize = sizeof(MissingFile);
+		missing = hash_create("tde_vault files without key", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	}
+	for (int i = 0; i <= record->max_block_id; i++)
+	{
+		MissingFile *file;
+		bool		found;
+
+		if (!record->blocks[i].in_use)
+			continue;
+		file = hash_search(missing, &record->blocks[i].rnode, HASH_ENTER, &found);
+		if (found)
+			continue;
+		file->key = key;
+		file->lsn = record->lsn;
+	}
+	tv_wal_missing_check();
+}
+
+void
+tv_wal_missing_check(void)
+{
+	if (unlikely(missing != NULL) && reachedConsistency)
+		check_all();
+}
+
+void
+tv_wal_missing_finish(void)
+{
+	check_all();
+}

@@ -1,0 +1,170 @@
+/*
+ * tv_wal_open.c
+ *	  Open sealed WAL records that the server has read.
+ */
+#include "wal/tv_wal_open.h"
+
+#include "common/relpath.h"
+#include "utils/palloc.h"
+
+#include "wal/tv_wal_file.h"
+#include "wal/tv_wal_record.h"
+
+/* Which way between the parts of the record and one piece of memory? */
+typedef enum Direction
+{
+	GATHER,
+	SCATTER
+} Direction;
+
+static uint8 *
+move(char *part, size_t len, uint8 *pos, Direction direction)
+{
+	if (direction == GATHER)
+		memcpy(pos, part, len);
+	else
+		memcpy(part, pos, len);
+	return pos + len;
+}
+
+/* In the order of the record's bytes (xlogreader.c, DecodeXLogRecord). */
+static void
+move_payload(DecodedXLogRecord *record, uint32 main_len, uint8 *pos, Direction direction)
+{
+	for (int i = 0; i <= record->max_block_id; i++)
+	{
+		DecodedBkpBlock *block = &record->blocks[i];
+
+		if (!block->in_use)
+			continue;
+		if (block->has_image)
+			pos = move(block->bkp_image, block->bimg_len, pos, direction);
+		if (block->has_data)
+			pos = move(block->data, block->data_len, pos, direction);
+	}
+	if (main_len > 0)
+		(void) move(record->main_data, main_len, pos, direction);
+}
+
+static size_t
+payload_len(const DecodedXLogRecord *record, uint32 main_len)
+{
+	size_t		len = main_len;
+
+	for (int i = 0; i <= record->max_block_id; i++)
+	{
+		const DecodedBkpBlock *block = &record->blocks[i];
+
+		if (block->in_use)
+			len += (block->has_image ? block->bimg_len : 0) +
+				(block->has_data ? block->data_len : 0);
+	}
+	return len;
+}
+
+TvStatus
+tv_wal_trailer_of(const DecodedXLogRecord *record, TvWalTrailer *trailer, size_t *used)
+{
+	return tv_wal_trailer_decode((const uint8_t *) record->main_data,
+								 record->main_data_len, trailer, used);
+}
+
+/* "file 1663/5/16384, block 7": what the readable part says it is about */
+static void
+describe(const DecodedXLogRecord *record, char *out, size_t cap)
+{
+	strlcpy(out, "no block", cap);
+	for (int i = 0; i <= record->max_block_id; i++)
+	{
+		const DecodedBkpBlock *block = &record->blocks[i];
+
+		if (!block->in_use)
+			continue;
+		snprintf(out, cap, "block %u of fork %d of file %u/%u/%u", block->blkno,
+				 block->forknum, block->rnode.spcNode, block->rnode.dbNode,
+				 block->rnode.relNode);
+		return;
+	}
+}
+
+static TvWalResult
+damaged(const DecodedXLogRecord *record, TvStatus status, TvError *err)
+{
+	char		about[128];
+
+	describe(record, about, sizeof(about));
+	if (status == TV_ERR_VERSION)
+	{
+		(void) tv_error(err, TV_ERR_VERSION,
+						"encrypted WAL record at %X/%X is of a newer version",
+						LSN_FORMAT_ARGS(record->lsn));
+		tv_error_hint(err, "Install the version of tde_vault that wrote it.");
+		return TV_WAL_NO_KEY;
+	}
+	(void) tv_error(err, TV_ERR_CORRUPT, "encrypted WAL record at %X/%X is damaged: %s",
+					LSN_FORMAT_ARGS(record->lsn),
+					status == TV_ERR_AUTH ? "authentication tag verification failed" :
+					"its trailer is not valid");
+	tv_error_detail(err, "The record says that it is about %s.", about);
+	tv_error_hint(err, "Get this WAL segment from the archive, or from another server; else restore a backup.");
+	return TV_WAL_DAMAGED;
+}
+
+static TvWalResult
+no_key(const DecodedXLogRecord *record, const TvWalTrailer *trailer, TvError *err)
+{
+	TvKeyringKey key;
+	char		about[128];
+	char	   *detail = err->detail;
+
+	if (!tv_keyring_key(trailer->key, trailer->epoch, &key))
+		return TV_WAL_KEY_GONE;
+	if (detail[0] == '\0')
+	{
+		describe(record, about, sizeof(about));
+		tv_error_detail(err, "It is needed for the WAL record at %X/%X, about %s.",
+						LSN_FORMAT_ARGS(record->lsn), about);
+	}
+	return TV_WAL_NO_KEY;
+}
+
+TvWalResult
+tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
+{
+	uint8		aad[TV_WAL_AAD_MAX];
+	const TvCipherContext *context;
+	size_t		used;
+	size_t		len;
+	size_t		aad_len;
+	uint32		main_len;
+	uint8	   *payload;
+	TvStatus	status;
+
+	status = tv_wal_trailer_of(record, trailer, &used);
+	if (status != TV_OK)
+		return damaged(record, status, err);
+	main_len = record->main_data_len - used;
+	len = payload_len(record, main_len);
+	context = tv_wal_key_context(trailer->key, trailer->epoch, (TvCipher) trailer->cipher, err);
+	if (context == NULL)
+		return no_key(record, trailer, err);
+	payload = tv_wal_buffer(len);
+	if (payload == NULL)
+	{
+		(void) tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
+		return TV_WAL_NO_KEY;
+	}
+	move_payload(record, main_len, payload, GATHER);
+	aad_len = tv_wal_decoded_aad(record, trailer, main_len, aad);
+	status = tv_cipher_open(context, trailer->nonce, aad, aad_len, payload, payload, len,
+							trailer->tag);
+	if (status != TV_OK)
+		return damaged(record, status, err);
+
+	move_payload(record, main_len, payload, SCATTER);
+	record->main_data_len = main_len;
+	if (main_len == 0)
+		record->main_data = NULL;
+	record->header.xl_rmid = trailer->rmid;
+	return TV_WAL_OPENED;
+}

@@ -1,0 +1,188 @@
+/*
+ * tv_wal_record.c
+ *	  A WAL record between the server's forms of it and ours.
+ */
+#include "wal/tv_wal_record.h"
+
+#include <stdlib.h>
+
+/*
+ * A record of 33 page images with as much block data, and main data: larger
+ * ones exist (logical messages, commits with many relations), but not about
+ * blocks.  Pages of the array that are never touched take no memory.
+ */
+#define BUFFER_LEN (1024 * 1024)
+#define BUFFER_ALIGN 64
+
+static uint8 buffer[BUFFER_LEN] pg_attribute_aligned(BUFFER_ALIGN);
+
+uint8 *
+tv_wal_buffer(size_t len)
+{
+	static void *large = NULL;
+
+	free(large);
+	large = NULL;
+	if (likely(len <= BUFFER_LEN))
+		return buffer;
+	if (posix_memalign(&large, BUFFER_ALIGN, len) != 0)
+		large = NULL;
+	return large;
+}
+
+typedef struct Cursor
+{
+	const char *pos;
+	const char *end;
+	bool		failed;
+} Cursor;
+
+static void
+take(Cursor *c, void *out, size_t len)
+{
+	if (unlikely((size_t) (c->end - c->pos) < len))
+	{
+		memset(out, 0, len);
+		c->failed = true;
+		return;
+	}
+	memcpy(out, c->pos, len);
+	c->pos += len;
+}
+
+/* As xlogreader.c, DecodeXLogRecord. */
+static void
+parse_block(Cursor *c, uint8 id, RelFileNode *node, TvWalBlock *block)
+{
+	memset(block, 0, sizeof(*block));
+	block->id = id;
+	take(c, &block->flags, sizeof(uint8));
+	take(c, &block->data_len, sizeof(uint16));
+	if (block->flags & BKPBLOCK_HAS_IMAGE)
+	{
+		take(c, &block->image_len, sizeof(uint16));
+		take(c, &block->hole_offset, sizeof(uint16));
+		take(c, &block->image_info, sizeof(uint8));
+		if (!BKPIMAGE_COMPRESSED(block->image_info))
+			block->hole_length = BLCKSZ - block->image_len;
+		else if (block->image_info & BKPIMAGE_HAS_HOLE)
+			take(c, &block->hole_length, sizeof(uint16));
+	}
+	if (!(block->flags & BKPBLOCK_SAME_REL))
+		take(c, node, sizeof(RelFileNode));
+	block->tablespace = node->spcNode;
+	block->database = node->dbNode;
+	block->relation = node->relNode;
+	take(c, &block->block, sizeof(BlockNumber));
+}
+
+bool
+tv_wal_record_parse(const XLogRecData *rdata, TvWalRecord *record)
+{
+	const XLogRecord *header = (const XLogRecord *) rdata->data;
+	TvWalHead  *head = &record->head;
+	RelFileNode node = {0};
+	Cursor		c;
+	uint8		id;
+	uint8		len;
+
+	memset(head, 0, sizeof(*head));
+	head->rmid = header->xl_rmid;
+	head->info = header->xl_info;
+	head->xid = header->xl_xid;
+	head->origin = InvalidRepOriginId;
+	c.pos = rdata->data + SizeOfXLogRecord;
+	c.end = rdata->data + rdata->len;
+	c.failed = false;
+	for (;;)
+	{
+		record->frame_len = c.pos - rdata->data;
+		if (c.pos == c.end)
+			return !c.failed;
+		take(&c, &id, sizeof(id));
+		if (id <= XLR_MAX_BLOCK_ID)
+		{
+			if (head->blocks == TV_WAL_BLOCKS_MAX)
+				return false;
+			parse_block(&c, id, &node, &record->blocks[head->blocks++]);
+		}
+		else if (id == XLR_BLOCK_ID_ORIGIN)
+			take(&c, &head->origin, sizeof(RepOriginId));
+		else if (id == XLR_BLOCK_ID_TOPLEVEL_XID)
+			take(&c, &head->toplevel_xid, sizeof(TransactionId));
+		else if (id == XLR_BLOCK_ID_DATA_SHORT)
+		{
+			take(&c, &len, sizeof(len));
+			head->main_len = len;
+			return !c.failed && c.pos == c.end;
+		}
+		else if (id == XLR_BLOCK_ID_DATA_LONG)
+		{
+			take(&c, &head->main_len, sizeof(uint32));
+			return !c.failed && c.pos == c.end;
+		}
+		else
+			return false;
+		if (c.failed)
+			return false;
+	}
+}
+
+size_t
+tv_wal_record_aad(const TvWalRecord *record, uint8 *out)
+{
+	uint8	   *pos = tv_wal_aad_head(&record->head, out);
+
+	for (int i = 0; i < record->head.blocks; i++)
+		pos = tv_wal_aad_block(&record->blocks[i], pos);
+	return pos - out;
+}
+
+static void
+block_of(const DecodedBkpBlock *decoded, uint8 id, TvWalBlock *block)
+{
+	memset(block, 0, sizeof(*block));
+	block->id = id;
+	block->flags = decoded->flags;
+	block->data_len = decoded->data_len;
+	if (decoded->has_image)
+	{
+		block->image_info = decoded->bimg_info;
+		block->image_len = decoded->bimg_len;
+		block->hole_offset = decoded->hole_offset;
+		block->hole_length = decoded->hole_length;
+	}
+	block->tablespace = decoded->rnode.spcNode;
+	block->database = decoded->rnode.dbNode;
+	block->relation = decoded->rnode.relNode;
+	block->block = decoded->blkno;
+}
+
+size_t
+tv_wal_decoded_aad(const DecodedXLogRecord *decoded, const TvWalTrailer *trailer,
+				   uint32 main_len, uint8 *out)
+{
+	TvWalHead	head = {0};
+	TvWalBlock	block;
+	uint8	   *pos;
+
+	head.rmid = trailer->rmid;
+	head.info = decoded->header.xl_info;
+	head.epoch = trailer->epoch;
+	head.origin = decoded->record_origin;
+	head.xid = decoded->header.xl_xid;
+	head.toplevel_xid = decoded->toplevel_xid;
+	head.main_len = main_len;
+	head.key = trailer->key;
+	for (int i = 0; i <= decoded->max_block_id; i++)
+		head.blocks += decoded->blocks[i].in_use;
+	pos = tv_wal_aad_head(&head, out);
+	for (int i = 0; i <= decoded->max_block_id; i++)
+	{
+		if (!decoded->blocks[i].in_use)
+			continue;
+		block_of(&decoded->blocks[i], i, &block);
+		pos = tv_wal_aad_block(&block, pos);
+	}
+	return pos - out;
+}

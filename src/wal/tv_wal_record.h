@@ -1,0 +1,56 @@
+/*
+ * tv_wal_record.h
+ *	  A WAL record between the server's forms of it and ours.
+ */
+#ifndef TV_WAL_RECORD_H
+#define TV_WAL_RECORD_H
+
+#include "postgres.h"
+
+#include "access/xlog_internal.h"
+#include "access/xlogreader.h"
+#include "access/xlogrecord.h"
+#include "replication/origin.h"
+#include "storage/relfilenode.h"
+
+#include "wal/tv_wal_format.h"
+
+/*
+ * Resource managers.  Sealed records keep their xl_info and carry the number
+ * of their own resource manager in the trailer; so a server without this
+ * module refuses them, rather than replay ciphertext.
+ */
+#define TV_RMGR_KEYRING 216
+#define TV_RMGR_SEALED 217
+
+StaticAssertDecl(TV_WAL_BLOCKS_MAX == XLR_MAX_BLOCK_ID + 1,
+				 "number of blocks in a record");
+
+/* The headers of a record about to be inserted, parsed. */
+typedef struct TvWalRecord
+{
+	TvWalHead	head;
+	TvWalBlock	blocks[TV_WAL_BLOCKS_MAX];
+	uint32		frame_len;		/* bytes of headers without that of the main data */
+} TvWalRecord;
+
+/*
+ * Parse the headers of the record that rdata, assembled by the server, starts
+ * with.  False if they are not as we know them.  Key and epoch stay 0.
+ */
+extern bool tv_wal_record_parse(const XLogRecData *rdata, TvWalRecord *record);
+
+/* Additional authenticated data (TV_WAL_AAD_MAX bytes); returns its length. */
+extern size_t tv_wal_record_aad(const TvWalRecord *record, uint8 *out);
+extern size_t tv_wal_decoded_aad(const DecodedXLogRecord *decoded,
+								 const TvWalTrailer *trailer,
+								 uint32 main_len, uint8 *out);
+
+/*
+ * Memory for len bytes of payload, 64-byte aligned and good until the next
+ * call.  No palloc: up to 1 MB it is there from the start.  NULL when out of
+ * memory.
+ */
+extern uint8 *tv_wal_buffer(size_t len);
+
+#endif							/* TV_WAL_RECORD_H */
