@@ -275,6 +275,21 @@ sub wait_for_processes_gone
 	}
 }
 
+# Wait until the server takes connections again.  (Not by psql: writing to one
+# that has already given up is a broken pipe.)
+sub wait_until_ready
+{
+	my ($self) = @_;
+	local %ENV = $self->_get_env();
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	until (system('pg_isready', '-q', '-d', 'postgres') == 0)
+	{
+		return 0 if time > $deadline;
+		Time::HiRes::usleep(50_000);
+	}
+	return 1;
+}
+
 # Start a server that is expected to refuse.  Returns what it logged.
 sub start_expecting_failure
 {

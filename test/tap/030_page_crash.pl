@@ -139,9 +139,6 @@ my %crash = (
 	'checkpointer killed' => sub {
 		kill 'KILL', $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'});
 	},
-	'background writer killed' => sub {
-		kill 'KILL', $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'});
-	},
 	'postmaster killed' => sub { $node->kill_postmaster; },
 	'immediate stop' => sub { $node->stop('immediate'); },
 );
@@ -162,7 +159,7 @@ foreach my $round (1 .. $rounds)
 		}
 		else
 		{
-			ok($node->poll_query_until('postgres', 'SELECT true'), "$how: the server is back");
+			ok($node->wait_until_ready, "$how: the server is back");
 		}
 		check_rows("$how, round $round", $before, $reported);
 	}
