@@ -133,6 +133,17 @@ extern TvStatus tv_keyring_flush(TvError *err);
  */
 extern uint32 tv_keyring_generation(void);
 
+/* --- the random part of nonces (tv_keyring_nonce.c) --- */
+
+/*
+ * Remember the first bytes that all nonces of this server start share, so
+ * that what is sealed with them need not repeat them.
+ */
+extern TvStatus tv_keyring_add_prefix(const uint8 *prefix, TvError *err);
+
+/* Copy out the prefix of i starts before the newest known; false past the end. */
+extern bool tv_keyring_prefix(uint32 i, uint8 prefix[TV_NONCE_PREFIX_LEN]);
+
 /* --- for the write-ahead log --- */
 
 /*

@@ -222,6 +222,10 @@ encode_payload(TvWriter *w, const TvRecord *record)
 			tv_write_u64(w, record->u.key_removal.id);
 			tv_write_u16(w, record->u.key_removal.epoch);
 			return;
+		case TV_RECORD_NONCE_PREFIX:
+			tv_write_u64(w, (uint64_t) record->u.nonce_prefix.created);
+			tv_write_bytes(w, record->u.nonce_prefix.prefix, TV_NONCE_PREFIX_LEN);
+			return;
 	}
 	w->failed = true;
 }
@@ -251,6 +255,10 @@ decode_payload(TvReader *r, TvRecord *record)
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			record->u.key_removal.id = tv_read_u64(r);
 			record->u.key_removal.epoch = tv_read_u16(r);
+			return;
+		case TV_RECORD_NONCE_PREFIX:
+			record->u.nonce_prefix.created = (int64_t) tv_read_u64(r);
+			tv_read_bytes(r, record->u.nonce_prefix.prefix, TV_NONCE_PREFIX_LEN);
 			return;
 	}
 	r->failed = true;
@@ -347,7 +355,7 @@ tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 	(void) tv_read_u64(&r);
 	if (version != RECORD_VERSION ||
 		record->type < TV_RECORD_MASTER_KEY ||
-		record->type > TV_RECORD_MASTER_KEY_RETIRED)
+		record->type > TV_RECORD_NONCE_PREFIX)
 		return TV_ERR_VERSION;
 	r.len = total - TV_KEYRING_CHECK_LEN;
 	decode_payload(&r, record);

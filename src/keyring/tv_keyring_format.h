@@ -50,7 +50,8 @@ typedef enum TvRecordType
 	TV_RECORD_FILE_DROPPED = 4, /* file removed; needed until no WAL refers to it */
 	TV_RECORD_FILE_FORGOTTEN = 5,	/* no WAL refers to it any more */
 	TV_RECORD_TABLE_KEY_DESTROYED = 6,
-	TV_RECORD_MASTER_KEY_RETIRED = 7
+	TV_RECORD_MASTER_KEY_RETIRED = 7,
+	TV_RECORD_NONCE_PREFIX = 8	/* random part of the nonces of a server start */
 } TvRecordType;
 
 typedef struct TvMasterKeyRecord
@@ -109,6 +110,14 @@ typedef struct TvKeyRemovalRecord
 	uint16_t	epoch;
 } TvKeyRemovalRecord;
 
+#define TV_NONCE_PREFIX_LEN 7
+
+typedef struct TvNoncePrefixRecord
+{
+	int64_t		created;
+	uint8_t		prefix[TV_NONCE_PREFIX_LEN];
+} TvNoncePrefixRecord;
+
 typedef struct TvRecord
 {
 	TvRecordType type;
@@ -119,6 +128,7 @@ typedef struct TvRecord
 		TvFileRecord file;
 		TvFileRemovalRecord removal;
 		TvKeyRemovalRecord key_removal;
+		TvNoncePrefixRecord nonce_prefix;
 	}			u;
 } TvRecord;
 

@@ -11,6 +11,7 @@
 #include "port/atomics.h"
 
 #define TV_MASTER_MAX 1024
+#define TV_PREFIX_MAX 4096		/* server starts; see tv_page_nonce.c */
 #define TV_NO_SLOT 0			/* slots count from 1 */
 
 /* A relation file or a binding (node.spcNode 0).  40 bytes. */
@@ -67,6 +68,8 @@ typedef struct TvKeyringShared
 	uint32		n_keys;
 	uint32		n_masters;
 	uint32		n_dropped;		/* of n_files */
+	uint32		n_prefixes;		/* ever applied; the newest are kept */
+	uint8		prefixes[TV_PREFIX_MAX][TV_NONCE_PREFIX_LEN];
 	uint32		file_top;		/* slots ever used */
 	uint32		key_top;
 	uint32		file_free;
@@ -102,6 +105,10 @@ extern void tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
 extern void tv_keyring_sweep(XLogRecPtr redo, bool unused);
 /* Would applying the record change nothing? */
 extern bool tv_keyring_is_known(const TvRecord *record);
+
+/* --- tv_keyring_nonce.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+extern bool tv_keyring_has_prefix(const TvNoncePrefixRecord *record);
+extern void tv_keyring_apply_prefix(const TvNoncePrefixRecord *record);
 
 /* --- tv_keyring_store.c --- */
 /* Read the whole file into the tables; in the postmaster, throws FATAL. */

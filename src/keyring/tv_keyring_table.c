@@ -461,6 +461,9 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 			if (master)
 				((MasterSlot *) master)->retired = true;
 			return TV_OK;
+		case TV_RECORD_NONCE_PREFIX:
+			tv_keyring_apply_prefix(&record->u.nonce_prefix);
+			return TV_OK;
 	}
 	return tv_error(err, TV_ERR_VERSION, "keyring holds a record of unknown type %d",
 					(int) record->type);
@@ -505,6 +508,8 @@ tv_keyring_is_known(const TvRecord *record)
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			master = tv_keyring_find_master(record->u.key_removal.id);
 			return master == NULL || tv_keyring_master_retired(master);
+		case TV_RECORD_NONCE_PREFIX:
+			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 	}
 	return false;
 }
@@ -538,6 +543,8 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos)
 			file = tv_keyring_find_file(&node);
 			return file != NULL && (file->flags & TV_SLOT_DROPPED) &&
 				file->pos == record->u.removal.lsn;
+		case TV_RECORD_NONCE_PREFIX:
+			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_FILE_FORGOTTEN:
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			return false;
