@@ -17,7 +17,7 @@
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
 
-#define SALT_LEN 7
+#define SALT_LEN TV_NONCE_PREFIX_LEN
 #define COUNTER_MAX ((UINT64CONST(1) << 40) - 1)
 
 typedef struct NonceShared
@@ -63,4 +63,10 @@ tv_page_next_nonce(uint8_t nonce[TV_NONCE_LEN])
 	memcpy(nonce, shared->salt, SALT_LEN);
 	for (int i = 0; i < TV_NONCE_LEN - SALT_LEN; i++)
 		nonce[SALT_LEN + i] = (uint8_t) (counter >> (8 * i));
+}
+
+const uint8_t *
+tv_page_nonce_prefix(void)
+{
+	return shared->salt;
 }
