@@ -10,7 +10,10 @@
  */
 #include "wal/tv_wal_file.h"
 
+#include "access/xlog.h"
+
 #include "wal/tv_wal_format.h"
+#include "wal/tv_wal_prefix.h"
 
 #define N_FILES 1024			/* power of two */
 #define N_KEYS 256
@@ -87,7 +90,11 @@ tv_wal_prepare(const RelFileNode *node, TvError *err)
 
 	if (err == NULL)
 		err = &unused;
-	if (!file->sealed || tv_wal_file_context(file, err) != NULL)
+	if (!file->sealed)
 		return TV_OK;
-	return err->status;
+	if (tv_wal_file_context(file, err) == NULL)
+		return err->status;
+	if (unlikely(!tv_wal_prefix_known()) && !RecoveryInProgress())
+		tv_wal_prefix_register();
+	return TV_OK;
 }

@@ -9,14 +9,16 @@
 #include "base/tv_cursor.h"
 
 /*
- * The end of every trailer: key version and cipher (2), resource manager (1),
- * format version and form (1).
+ * FULL:  tag (16, if the cipher has one), nonce (12), key (8), cipher (1)
+ * SHORT: tag (16), counter of the nonce (5)
+ *
+ * and at the end of either: resource manager (1), version of the key (12 bits)
+ * and form (4 bits).
  */
-#define END_LEN 4
-#define KEY_LEN 8
-#define SHORT_REFERENCE_LEN (2 + 1)	/* number of the salt, check of the key */
+#define END_LEN 3
+#define FULL_LEN (TV_NONCE_LEN + 8 + 1)
 #define EPOCH_MASK 0x0fff
-#define CIPHER_SHIFT 12
+#define FORM_SHIFT 12
 
 TvCipher
 tv_wal_cipher(TvCipher file_cipher)
@@ -36,99 +38,104 @@ tv_wal_cipher(TvCipher file_cipher)
 	return TV_CIPHER_NONE;
 }
 
-size_t
-tv_wal_tag_len(TvWalForm form, TvCipher cipher)
+TvWalForm
+tv_wal_form(TvCipher cipher, bool prefix_known)
 {
-	if (!tv_cipher_has_tag(cipher))
-		return 0;
-	return form == TV_WAL_FORM_SHORT ? TV_WAL_SHORT_TAG_LEN : TV_TAG_LEN;
+	return prefix_known && tv_cipher_has_tag(cipher) ? TV_WAL_FORM_SHORT : TV_WAL_FORM_FULL;
 }
 
-size_t
-tv_wal_trailer_len(TvWalForm form, TvCipher cipher)
+static size_t
+tag_len(TvCipher cipher)
 {
-	if (!tv_cipher_has_nonce(cipher))
-		return 0;
-	switch (form)
-	{
-		case TV_WAL_FORM_FULL:
-			return tv_wal_tag_len(form, cipher) + TV_NONCE_LEN + KEY_LEN + END_LEN;
-		case TV_WAL_FORM_SHORT:
-			/* without a tag nothing would tell a wrong key: say it in full */
-			if (!tv_cipher_has_tag(cipher))
-				return 0;
-			return tv_wal_tag_len(form, cipher) + TV_WAL_COUNTER_LEN +
-				SHORT_REFERENCE_LEN + END_LEN;
-	}
-	return 0;
+	return tv_cipher_has_tag(cipher) ? TV_TAG_LEN : 0;
 }
 
 size_t
 tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out)
 {
-	TvWalForm	form = (TvWalForm) trailer->form;
 	TvWriter	w;
 
 	tv_writer_init(&w, out, TV_WAL_TRAILER_MAX);
-	tv_write_bytes(&w, trailer->tag, tv_wal_tag_len(form, (TvCipher) trailer->cipher));
-	if (form == TV_WAL_FORM_SHORT)
+	if (trailer->form == TV_WAL_FORM_SHORT)
 	{
-		tv_write_bytes(&w, trailer->nonce + TV_WAL_SALT_LEN, TV_WAL_COUNTER_LEN);
-		tv_write_u16(&w, trailer->salt);
-		tv_write_u8(&w, trailer->check);
+		tv_write_bytes(&w, trailer->tag, TV_TAG_LEN);
+		tv_write_bytes(&w, trailer->nonce + TV_WAL_PREFIX_LEN, TV_WAL_COUNTER_LEN);
 	}
 	else
 	{
+		tv_write_bytes(&w, trailer->tag, tag_len((TvCipher) trailer->cipher));
 		tv_write_bytes(&w, trailer->nonce, TV_NONCE_LEN);
 		tv_write_u64(&w, trailer->key);
+		tv_write_u8(&w, trailer->cipher);
 	}
-	tv_write_u16(&w, (trailer->epoch & EPOCH_MASK) | (trailer->cipher << CIPHER_SHIFT));
 	tv_write_u8(&w, trailer->rmid);
-	tv_write_u8(&w, TV_WAL_VERSION << 4 | form);
+	tv_write_u16(&w, (trailer->epoch & EPOCH_MASK) | (trailer->form << FORM_SHIFT));
 	return w.failed ? 0 : w.pos;
+}
+
+/* The part before the end, of a trailer whose form is known. */
+static TvStatus
+decode_full(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *used)
+{
+	TvReader	r;
+	size_t		tag;
+
+	if (len < FULL_LEN + END_LEN)
+		return TV_ERR_TRUNCATED;
+	tv_reader_init(&r, data + len - FULL_LEN - END_LEN, FULL_LEN);
+	tv_read_bytes(&r, trailer->nonce, TV_NONCE_LEN);
+	trailer->key = tv_read_u64(&r);
+	trailer->cipher = tv_read_u8(&r);
+	if (tv_wal_cipher((TvCipher) trailer->cipher) != (TvCipher) trailer->cipher ||
+		trailer->cipher == TV_CIPHER_NONE)
+		return TV_ERR_CORRUPT;
+	tag = tag_len((TvCipher) trailer->cipher);
+	*used = tag + FULL_LEN + END_LEN;
+	if (len < *used)
+		return TV_ERR_TRUNCATED;
+	memcpy(trailer->tag, data + len - *used, tag);
+	return TV_OK;
+}
+
+static TvStatus
+decode_short(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *used)
+{
+	TvReader	r;
+
+	*used = TV_TAG_LEN + TV_WAL_COUNTER_LEN + END_LEN;
+	if (len < *used)
+		return TV_ERR_TRUNCATED;
+	tv_reader_init(&r, data + len - *used, *used);
+	tv_read_bytes(&r, trailer->tag, TV_TAG_LEN);
+	tv_read_bytes(&r, trailer->nonce + TV_WAL_PREFIX_LEN, TV_WAL_COUNTER_LEN);
+	return TV_OK;
 }
 
 TvStatus
 tv_wal_trailer_decode(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *used)
 {
-	TvWalForm	form;
 	TvReader	r;
-	uint16_t	packed;
-	uint8_t		last;
+	uint16_t	last;
 
 	memset(trailer, 0, sizeof(*trailer));
+	*used = 0;
 	if (len < END_LEN)
 		return TV_ERR_TRUNCATED;
 	tv_reader_init(&r, data + len - END_LEN, END_LEN);
-	packed = tv_read_u16(&r);
-	trailer->epoch = packed & EPOCH_MASK;
-	trailer->cipher = packed >> CIPHER_SHIFT;
 	trailer->rmid = tv_read_u8(&r);
-	last = tv_read_u8(&r);
-	if (last >> 4 > TV_WAL_VERSION)
-		return TV_ERR_VERSION;
-	form = (TvWalForm) (last & 0x0f);
-	trailer->form = form;
-	*used = tv_wal_trailer_len(form, (TvCipher) trailer->cipher);
-	if (last >> 4 == 0 || *used == 0 || trailer->epoch == 0)
+	last = tv_read_u16(&r);
+	trailer->epoch = last & EPOCH_MASK;
+	trailer->form = last >> FORM_SHIFT;
+	if (trailer->form == 0 || trailer->epoch == 0)
 		return TV_ERR_CORRUPT;
-	if (*used > len)
-		return TV_ERR_TRUNCATED;
-
-	tv_reader_init(&r, data + len - *used, *used);
-	tv_read_bytes(&r, trailer->tag, tv_wal_tag_len(form, (TvCipher) trailer->cipher));
-	if (form == TV_WAL_FORM_SHORT)
+	switch ((TvWalForm) trailer->form)
 	{
-		tv_read_bytes(&r, trailer->nonce + TV_WAL_SALT_LEN, TV_WAL_COUNTER_LEN);
-		trailer->salt = tv_read_u16(&r);
-		trailer->check = tv_read_u8(&r);
+		case TV_WAL_FORM_FULL:
+			return decode_full(data, len, trailer, used);
+		case TV_WAL_FORM_SHORT:
+			return decode_short(data, len, trailer, used);
 	}
-	else
-	{
-		tv_read_bytes(&r, trailer->nonce, TV_NONCE_LEN);
-		trailer->key = tv_read_u64(&r);
-	}
-	return r.failed ? TV_ERR_TRUNCATED : TV_OK;
+	return TV_ERR_VERSION;
 }
 
 static uint8_t *
@@ -154,7 +161,7 @@ put64(uint8_t *out, uint64_t value)
 uint8_t *
 tv_wal_aad_head(const TvWalHead *head, uint8_t *out)
 {
-	*out++ = TV_WAL_VERSION;
+	*out++ = head->form;
 	*out++ = head->rmid;
 	*out++ = head->info;
 	*out++ = head->blocks;

@@ -15,13 +15,13 @@
 #include "base/tv_status.h"
 #include "crypto/tv_cipher.h"
 
-#define TV_WAL_VERSION 1		/* newer: refuse, the server must be upgraded */
-
 /*
- * Forms of a trailer, by how it names nonce and key.  FULL says all itself.
- * SHORT names the random part of the nonce by the number it has in the
- * keyring, and the key by the file of the record's first block; check tells
- * whether that is still the key.
+ * Forms of a trailer, by how it names key and nonce.  FULL says all itself.
+ * SHORT leaves to the reader what the keyring can tell: the key is that of the
+ * first encrypted file among the record's blocks, and the nonce starts with
+ * the bytes of one of the server's starts.  The tag tells whether the reader
+ * found the right ones, so a cipher without tag takes FULL.  On disk: never
+ * renumber; a form that is not here is of a newer version.
  */
 typedef enum TvWalForm
 {
@@ -29,32 +29,26 @@ typedef enum TvWalForm
 	TV_WAL_FORM_SHORT = 2
 } TvWalForm;
 
-#define TV_WAL_SHORT_TAG_LEN 12 /* NIST SP 800-38D, 5.2.1.2 */
-#define TV_WAL_COUNTER_LEN 5	/* of a nonce; the rest is random, per start */
-#define TV_WAL_SALT_LEN (TV_NONCE_LEN - TV_WAL_COUNTER_LEN)
+#define TV_WAL_COUNTER_LEN 5	/* bytes of a nonce after its start's prefix */
+#define TV_WAL_PREFIX_LEN (TV_NONCE_LEN - TV_WAL_COUNTER_LEN)
 #define TV_WAL_TRAILER_MAX 40
 
 typedef struct TvWalTrailer
 {
 	uint8_t		form;			/* TvWalForm */
-	uint8_t		cipher;			/* TvCipher of the message: never XTS */
 	uint8_t		rmid;			/* resource manager that wrote the record */
 	uint16_t	epoch;			/* version of the table key */
+	uint8_t		cipher;			/* FULL: TvCipher of the message, never XTS */
 	uint64_t	key;			/* FULL: table key id */
-	uint8_t		check;			/* SHORT: lowest byte of the table key id */
-	uint16_t	salt;			/* SHORT: number of the nonce's random part */
-	uint8_t		nonce[TV_NONCE_LEN];	/* SHORT: only the counter is stored */
-	uint8_t		tag[TV_TAG_LEN];	/* SHORT: the first bytes of it */
+	uint8_t		nonce[TV_NONCE_LEN];	/* SHORT: without the prefix */
+	uint8_t		tag[TV_TAG_LEN];	/* none with AES-256-CTR */
 } TvWalTrailer;
 
 /* The cipher of WAL about files of that cipher; NONE if there is none. */
 extern TvCipher tv_wal_cipher(TvCipher file_cipher);
 
-/* How long a trailer is; 0 for what cannot be. */
-extern size_t tv_wal_trailer_len(TvWalForm form, TvCipher cipher);
-
-/* How many bytes of the tag a trailer holds. */
-extern size_t tv_wal_tag_len(TvWalForm form, TvCipher cipher);
+/* The form for a cipher; prefix_known: the keyring knows this start's prefix. */
+extern TvWalForm tv_wal_form(TvCipher cipher, bool prefix_known);
 
 /* Write the trailer to out (TV_WAL_TRAILER_MAX bytes); returns its length. */
 extern size_t tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out);
@@ -75,6 +69,7 @@ extern TvStatus tv_wal_trailer_decode(const uint8_t *data, size_t len,
 
 typedef struct TvWalHead
 {
+	uint8_t		form;			/* TvWalForm */
 	uint8_t		rmid;			/* that of the record before sealing */
 	uint8_t		info;			/* xl_info */
 	uint8_t		blocks;			/* number of block references */

@@ -149,6 +149,9 @@ keyring_desc(StringInfo buf, XLogReaderState *reader)
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			appendStringInfo(buf, "key %016" INT64_MODIFIER "x", record.u.key_removal.id);
 			break;
+		case TV_RECORD_NONCE_PREFIX:
+			appendStringInfoString(buf, "nonces of a server start");
+			break;
 	}
 }
 
@@ -171,6 +174,8 @@ keyring_identify(uint8 info)
 			return "TABLE_KEY_DESTROYED";
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			return "MASTER_KEY_RETIRED";
+		case TV_RECORD_NONCE_PREFIX:
+			return "NONCE_PREFIX";
 	}
 	return NULL;
 }

@@ -27,10 +27,12 @@ static bool
 is_left(const MissingFile *file)
 {
 	TvKeyringFile known;
+	TvKeyringKey key;
 	char	   *path;
 	bool		exists;
 
-	if (tv_keyring_lookup(&file->node, &known) && known.key != file->key)
+	if (tv_keyring_lookup(&file->node, &known) && tv_keyring_key(known.key, 0, &key) &&
+		known.key != file->key)
 		return false;			/* the number is used again */
 	path = relpathperm(file->node, MAIN_FORKNUM);
 	exists = access(path, F_OK) == 0;
@@ -53,9 +55,10 @@ check_all(void)
 			continue;
 		ereport(FATAL,
 				(errcode(ERRCODE_TV_KEY_MISSING),
-				 errmsg("keyring does not hold table key %016" INT64_MODIFIER "x", file->key),
-				 errdetail("File \"%s\" is encrypted with it, and the WAL record at %X/%X is about that file.",
-						   relpathperm(file->node, MAIN_FORKNUM), LSN_FORMAT_ARGS(file->lsn)),
+				 errmsg("keyring does not hold the key of file \"%s\"",
+						relpathperm(file->node, MAIN_FORKNUM)),
+				 errdetail("The WAL record at %X/%X is about that file, and encrypted.",
+						   LSN_FORMAT_ARGS(file->lsn)),
 				 errhint("The keyring is older than the data. Restore both from the same backup.")));
 	}
 	hash_destroy(missing);

@@ -8,6 +8,7 @@
 #include "utils/palloc.h"
 
 #include "wal/tv_wal_file.h"
+#include "wal/tv_wal_prefix.h"
 #include "wal/tv_wal_record.h"
 
 /* Which way between the parts of the record and one piece of memory? */
@@ -128,14 +129,61 @@ no_key(const DecodedXLogRecord *record, const TvWalTrailer *trailer, TvError *er
 	return TV_WAL_NO_KEY;
 }
 
+/*
+ * Fill in what a short trailer leaves out about the key.  As tv_wal_seal.c,
+ * sealed_file().
+ */
+static bool
+find_key(const DecodedXLogRecord *record, TvWalTrailer *trailer)
+{
+	for (int i = 0; i <= record->max_block_id; i++)
+	{
+		TvWalFile  *file;
+
+		if (!record->blocks[i].in_use)
+			continue;
+		file = tv_wal_file(&record->blocks[i].rnode);
+		if (!file->sealed)
+			continue;
+		trailer->key = file->key;
+		trailer->cipher = file->cipher;
+		return true;
+	}
+	return false;
+}
+
+/* Decrypt into payload; the record stays as it is. */
+static TvStatus
+decrypt(DecodedXLogRecord *record, const TvCipherContext *context, TvWalTrailer *trailer,
+		uint32 main_len, uint8 *payload, size_t len)
+{
+	uint8		aad[TV_WAL_AAD_MAX];
+	size_t		aad_len = tv_wal_decoded_aad(record, trailer, main_len, aad);
+	TvStatus	status = TV_ERR_AUTH;
+
+	if (trailer->form == TV_WAL_FORM_FULL)
+	{
+		move_payload(record, main_len, payload, GATHER);
+		return tv_cipher_open(context, trailer->nonce, aad, aad_len, payload, payload,
+							  len, trailer->tag);
+	}
+	for (uint32 i = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(i, trailer->nonce); i++)
+	{
+		move_payload(record, main_len, payload, GATHER);
+		status = tv_cipher_open(context, trailer->nonce, aad, aad_len, payload, payload,
+								len, trailer->tag);
+	}
+	if (status == TV_OK)
+		tv_wal_prefix_right(trailer->nonce);
+	return status;
+}
+
 TvWalResult
 tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 {
-	uint8		aad[TV_WAL_AAD_MAX];
 	const TvCipherContext *context;
 	size_t		used;
 	size_t		len;
-	size_t		aad_len;
 	uint32		main_len;
 	uint8	   *payload;
 	TvStatus	status;
@@ -143,6 +191,8 @@ tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 	status = tv_wal_trailer_of(record, trailer, &used);
 	if (status != TV_OK)
 		return damaged(record, status, err);
+	if (trailer->form == TV_WAL_FORM_SHORT && !find_key(record, trailer))
+		return TV_WAL_KEY_GONE;
 	main_len = record->main_data_len - used;
 	len = payload_len(record, main_len);
 	context = tv_wal_key_context(trailer->key, trailer->epoch, (TvCipher) trailer->cipher, err);
@@ -154,10 +204,7 @@ tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 		(void) tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
 		return TV_WAL_NO_KEY;
 	}
-	move_payload(record, main_len, payload, GATHER);
-	aad_len = tv_wal_decoded_aad(record, trailer, main_len, aad);
-	status = tv_cipher_open(context, trailer->nonce, aad, aad_len, payload, payload, len,
-							trailer->tag);
+	status = decrypt(record, context, trailer, main_len, payload, len);
 	if (status != TV_OK)
 		return damaged(record, status, err);
 

@@ -166,6 +166,7 @@ tv_wal_decoded_aad(const DecodedXLogRecord *decoded, const TvWalTrailer *trailer
 	TvWalBlock	block;
 	uint8	   *pos;
 
+	head.form = trailer->form;
 	head.rmid = trailer->rmid;
 	head.info = decoded->header.xl_info;
 	head.epoch = trailer->epoch;

@@ -24,6 +24,7 @@
 #include "wal/tv_wal_keyring.h"
 #include "wal/tv_wal_missing.h"
 #include "wal/tv_wal_open.h"
+#include "wal/tv_wal_prefix.h"
 #include "wal/tv_wal_record.h"
 #include "wal/tv_wal_seal.h"
 
@@ -116,8 +117,7 @@ sealed_desc(StringInfo buf, XLogReaderState *reader)
 	if (!InRecovery && tv_wal_open(record, &trailer, &err) == TV_WAL_OPENED)
 		rmgr->rm_desc(buf, reader);
 	else
-		appendStringInfo(buf, "encrypted under version %u of table key %016" INT64_MODIFIER "x",
-						 trailer.epoch, trailer.key);
+		appendStringInfo(buf, "encrypted under version %u of its key", trailer.epoch);
 }
 
 static const char *
@@ -149,10 +149,8 @@ sealed_decode(LogicalDecodingContext *ctx, XLogRecordBuffer *buf)
 		case TV_WAL_KEY_GONE:
 			ereport(ERROR,
 					(errcode(ERRCODE_TV_KEY_MISSING),
-					 errmsg("keyring does not hold version %u of table key %016" INT64_MODIFIER "x",
-							trailer.epoch, trailer.key),
-					 errdetail("It is needed for the WAL record at %X/%X.",
-							   LSN_FORMAT_ARGS(record->lsn)),
+					 errmsg("keyring does not hold the key of the WAL record at %X/%X",
+							LSN_FORMAT_ARGS(record->lsn)),
 					 errhint("Restore the keyring from a backup of the data directory.")));
 			break;
 		case TV_WAL_NO_KEY:
@@ -184,6 +182,7 @@ tv_wal_init(void)
 		.rm_decode = sealed_decode
 	};
 
+	tv_wal_prefix_init();
 	RegisterCustomRmgr(TV_RMGR_SEALED, &sealed);
 	tv_wal_keyring_init();
 	tv_page_set_prepare(tv_wal_prepare);

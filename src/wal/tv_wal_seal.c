@@ -24,6 +24,7 @@
 #include "page/tv_page_nonce.h"
 #include "page/tv_page_smgr.h"
 #include "wal/tv_wal_file.h"
+#include "wal/tv_wal_prefix.h"
 #include "wal/tv_wal_record.h"
 
 #define FRAME_MAX \
@@ -159,7 +160,8 @@ seal(const XLogRecData *rdata, TvWalRecord *record, TvWalFile *file,
 	gather(rdata, payload);
 
 	memset(&trailer, 0, sizeof(trailer));
-	trailer.form = TV_WAL_FORM_FULL;
+	trailer.form = record->head.form =
+		tv_wal_form((TvCipher) file->cipher, tv_wal_prefix_known());
 	trailer.cipher = file->cipher;
 	trailer.rmid = record->head.rmid;
 	trailer.epoch = record->head.epoch = file->epoch;
