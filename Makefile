@@ -19,7 +19,7 @@ override with_llvm = no
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -std=gnu11 -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-suggest-attribute=format
-SHLIB_LINK = -lcrypto -lgcrypt -lIPSec_MB -largon2 -lp11 -lZydis \
+SHLIB_LINK = -lcrypto -lIPSec_MB -largon2 -lp11 -lZydis \
 	-Wl,--version-script=src/tde_vault.map -Wl,-z,now
 
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
