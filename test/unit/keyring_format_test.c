@@ -13,7 +13,7 @@
 
 #define MASTER_ID UINT64_C(0x0102030405060708)
 #define TABLE_ID UINT64_C(0x1112131415161718)
-#define N_RECORDS 8
+#define N_RECORDS 9
 #define FIXTURE_MAX 4096
 
 static uint8_t fixture[FIXTURE_MAX];
@@ -101,6 +101,10 @@ test_values(void)
 	   records[6].u.key_removal.epoch == 0, "table key that is destroyed");
 	ok(records[7].type == TV_RECORD_MASTER_KEY_RETIRED && records[7].u.key_removal.id == MASTER_ID,
 	   "master key that is retired");
+	ok(records[8].type == TV_RECORD_NONCE_PREFIX &&
+	   records[8].u.nonce_prefix.created == INT64_C(720000002000000) &&
+	   records[8].u.nonce_prefix.prefix[0] == 0xd0 && records[8].u.nonce_prefix.prefix[6] == 0xd6,
+	   "random part of nonces");
 }
 
 static void
