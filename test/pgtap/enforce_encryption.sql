@@ -27,7 +27,7 @@ SELECT pg_temp.refused(s) FROM unnest(ARRAY[
 	'CREATE UNLOGGED TABLE t (id int)',
 	'CREATE SCHEMA s CREATE TABLE t (id int)',
 	'ALTER TABLE source SET ACCESS METHOD heap',
-	'DO $do$BEGIN CREATE TABLE t (id int); END$do$']) s;
+	'DO $do$BEGIN CREATE TABLE t2 (id int); END$do$']) s;
 
 SELECT pg_temp.allowed(s) FROM unnest(ARRAY[
 	'CREATE TABLE a1 (id serial PRIMARY KEY, v text) USING tde_heap',
