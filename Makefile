@@ -28,6 +28,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 else
 all install: deps
+	@test -x $(PG_CONFIG) || { echo "$(PG_CONFIG) does not exist; set PG_CONFIG" >&2; exit 1; }
 	$(MAKE) $@
 endif
 
