@@ -23,13 +23,17 @@ SHLIB_LINK = -lcrypto -lIPSec_MB -largon2 -lp11 -lZydis \
 	-Wl,--version-script=src/tde_vault.map -Wl,-z,now
 
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
-ifneq ($(wildcard $(PG_CONFIG)),)
+SERVER_HEADER := $(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h)
+ifneq ($(SERVER_HEADER),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
-else
+else ifndef DEPS_INSTALLED
+# a fresh machine: get what it takes to build, then begin anew
 all install: deps
-	@test -x $(PG_CONFIG) || { echo "$(PG_CONFIG) does not exist; set PG_CONFIG" >&2; exit 1; }
-	$(MAKE) $@
+	$(MAKE) DEPS_INSTALLED=1 $@
+else
+all install:
+	@echo "the header files of the server of $(PG_CONFIG) are not installed" >&2; exit 1
 endif
 
 # the checksum of a page is meant to be vectorised (storage/checksum_impl.h)
