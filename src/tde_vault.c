@@ -13,6 +13,7 @@
 #include "base/tv_shmem.h"
 #include "crypto/tv_cipher.h"
 #include "crypto/tv_kdf.h"
+#include "ddl/tv_ddl.h"
 #include "guard/tv_guard_utility.h"
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_nonce.h"
@@ -57,4 +58,5 @@ _PG_init(void)
 	tv_page_attach();
 	tv_wal_init();
 	tv_guard_utility_init();
+	tv_ddl_init();
 }

@@ -1,0 +1,63 @@
+/*
+ * tv_ddl_grammar.h
+ *	  Our statements, by recursive descent.  No PostgreSQL headers.
+ */
+#ifndef TV_DDL_GRAMMAR_H
+#define TV_DDL_GRAMMAR_H
+
+#include "ddl/tv_ddl_token.h"
+
+typedef enum TvDdlKind
+{
+	TV_DDL_CREATE_MASTER_KEY,
+	TV_DDL_ROTATE_MASTER_KEY,
+	TV_DDL_DATABASE_ENCRYPTION,
+	TV_DDL_TABLE_ENCRYPTION,
+	TV_DDL_ROTATE_TABLE_KEY,
+	TV_DDL_CREATE_TABLESPACE,
+	TV_DDL_TABLESPACE_ENCRYPTION,
+	TV_DDL_BACKUP_DATABASE,
+	TV_DDL_RESTORE_DATABASE
+} TvDdlKind;
+
+typedef struct TvDdlStatement
+{
+	TvDdlKind	kind;
+	const TvDdlToken *first;
+	const TvDdlToken *end;		/* the semicolon or end of text after it */
+	const TvDdlToken *key_id;	/* literals; NULL when not given */
+	const TvDdlToken *provider;
+	bool		has_secret;		/* its text may hold a password or a PIN */
+} TvDdlStatement;
+
+typedef enum TvDdlMatch
+{
+	TV_DDL_NOT_OURS,			/* leave it to the server */
+	TV_DDL_OURS,				/* complete and correct */
+	TV_DDL_WRONG				/* ours, and *wrong cannot stand where it does */
+} TvDdlMatch;
+
+/*
+ * What begins at first, a token at which a statement begins?  statement is
+ * filled for TV_DDL_OURS; kind, first and has_secret also for TV_DDL_WRONG.
+ */
+extern TvDdlMatch tv_ddl_match(const TvDdlToken *first, TvDdlStatement *statement,
+							   const TvDdlToken **wrong);
+
+/* --- the clause in CREATE TABLE --- */
+
+/*
+ * If a CREATE TABLE or CREATE MATERIALIZED VIEW begins at token, the token
+ * after the name of the relation; else NULL.
+ */
+extern const TvDdlToken *tv_ddl_after_created_name(const TvDdlToken *token);
+
+/*
+ * Is ENCRYPTION at token, which stands outside parentheses after the name in a
+ * CREATE TABLE, our clause?  *cipher is then its literal, or *wrong the token
+ * that should be something else.
+ */
+extern TvDdlMatch tv_ddl_match_clause(const TvDdlToken *token, const TvDdlToken **cipher,
+									  const TvDdlToken **wrong);
+
+#endif							/* TV_DDL_GRAMMAR_H */

@@ -1,0 +1,430 @@
+/*
+ * tv_ddl_grammar_core.c
+ *	  Our statements, by recursive descent.
+ *
+ * Each rule returns false at the first token that does not fit, and leaves the
+ * parser there.  contrib/doc/language.md has the grammar.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE				/* strcasestr */
+#endif
+
+#include "ddl/tv_ddl_grammar.h"
+
+#include <stddef.h>
+#include <string.h>
+
+typedef struct Parser
+{
+	const TvDdlToken *next;
+	TvDdlStatement *statement;
+} Parser;
+
+bool
+tv_ddl_token_is(const TvDdlToken *token, const char *word)
+{
+	return token->kind == TV_TOKEN_WORD && strcmp(token->text, word) == 0;
+}
+
+static bool
+is_last(const TvDdlToken *token)
+{
+	return token->kind == TV_TOKEN_END || token->kind == TV_TOKEN_BROKEN;
+}
+
+/* The token n places after token, or the last one of all. */
+static const TvDdlToken *
+ahead(const TvDdlToken *token, int n)
+{
+	while (n-- > 0 && !is_last(token))
+		token++;
+	return token;
+}
+
+static bool
+words_at(const TvDdlToken *token, const char *first, const char *second)
+{
+	return tv_ddl_token_is(token, first) && tv_ddl_token_is(ahead(token, 1), second);
+}
+
+static bool
+is_name(const TvDdlToken *token)
+{
+	return token->kind == TV_TOKEN_NAME ||
+		(token->kind == TV_TOKEN_WORD && token->can_name);
+}
+
+/* --- terminals ------------------------------------------------------------ */
+
+static bool
+word(Parser *p, const char *expected)
+{
+	if (!tv_ddl_token_is(p->next, expected))
+		return false;
+	p->next = ahead(p->next, 1);
+	return true;
+}
+
+static bool
+symbol(Parser *p, char expected)
+{
+	if (p->next->kind != TV_TOKEN_SYMBOL || p->next->symbol != expected)
+		return false;
+	p->next = ahead(p->next, 1);
+	return true;
+}
+
+static bool
+string(Parser *p, const TvDdlToken **value)
+{
+	if (p->next->kind != TV_TOKEN_STRING)
+		return false;
+	if (value != NULL)
+		*value = p->next;
+	p->next = ahead(p->next, 1);
+	return true;
+}
+
+static bool
+name(Parser *p)
+{
+	if (!is_name(p->next))
+		return false;
+	p->next = ahead(p->next, 1);
+	return true;
+}
+
+static bool
+role(Parser *p)
+{
+	if (p->next->kind != TV_TOKEN_NAME &&
+		!(p->next->kind == TV_TOKEN_WORD && p->next->can_name_role))
+		return false;
+	p->next = ahead(p->next, 1);
+	return true;
+}
+
+static bool
+qualified_name(Parser *p)
+{
+	if (!name(p))
+		return false;
+	while (symbol(p, '.'))
+	{
+		/* after a dot, any word is a name */
+		if (p->next->kind != TV_TOKEN_NAME && p->next->kind != TV_TOKEN_WORD)
+			return false;
+		p->next = ahead(p->next, 1);
+	}
+	return true;
+}
+
+static bool
+end_of_statement(Parser *p)
+{
+	p->statement->end = p->next;
+	return p->next->kind == TV_TOKEN_END ||
+		(p->next->kind == TV_TOKEN_SYMBOL && p->next->symbol == ';');
+}
+
+/* --- rules ---------------------------------------------------------------- */
+
+/* [ USING 'cipher' ] */
+static bool
+optional_cipher(Parser *p)
+{
+	return !word(p, "using") || string(p, NULL);
+}
+
+/* [ KEY_ID 'id' ] */
+static bool
+optional_key_id(Parser *p)
+{
+	return !word(p, "key_id") || string(p, &p->statement->key_id);
+}
+
+/* CREATE MASTER KEY ENCRYPTION BY { HSM | PROVIDER 'uri' } KEY_ID 'id' */
+static bool
+create_master_key(Parser *p)
+{
+	return word(p, "key") && word(p, "encryption") && word(p, "by") &&
+		(word(p, "hsm") || (word(p, "provider") && string(p, &p->statement->provider))) &&
+		word(p, "key_id") && string(p, &p->statement->key_id) &&
+		end_of_statement(p);
+}
+
+/* ALTER DATABASE [ name ] ROTATE MASTER KEY [ KEY_ID 'id' ] */
+static bool
+rotate_master_key(Parser *p)
+{
+	return word(p, "master") && word(p, "key") && optional_key_id(p) &&
+		end_of_statement(p);
+}
+
+/* { ENABLE | DISABLE } ENCRYPTION [ USING 'cipher' ], its first two words read */
+static bool
+switch_encryption(Parser *p)
+{
+	return optional_cipher(p) && end_of_statement(p);
+}
+
+/* ALTER TABLE ... ROTATE ENCRYPTION KEY */
+static bool
+rotate_table_key(Parser *p)
+{
+	return word(p, "encryption") && word(p, "key") && end_of_statement(p);
+}
+
+/* CREATE TABLESPACE ... ENCRYPTION USING 'cipher' [ KEY_ID 'id' ] */
+static bool
+create_tablespace(Parser *p)
+{
+	return word(p, "using") && string(p, NULL) && optional_key_id(p) &&
+		end_of_statement(p);
+}
+
+/* BACKUP DATABASE TO 'path' ENCRYPTED WITH KEY 'id' */
+static bool
+backup_database(Parser *p)
+{
+	return word(p, "to") && string(p, NULL) &&
+		word(p, "encrypted") && word(p, "with") && word(p, "key") &&
+		string(p, &p->statement->key_id) && end_of_statement(p);
+}
+
+/*
+ * RESTORE DATABASE FROM 'path' [ INTO 'directory' ] DECRYPT WITH KEY 'id'
+ * [ VAULT PASSWORD 'p' ]
+ */
+static bool
+restore_database(Parser *p)
+{
+	if (!(word(p, "from") && string(p, NULL) &&
+		  (!word(p, "into") || string(p, NULL)) &&
+		  word(p, "decrypt") && word(p, "with") && word(p, "key") &&
+		  string(p, &p->statement->key_id)))
+		return false;
+	return (!word(p, "vault") || (word(p, "password") && string(p, NULL))) &&
+		end_of_statement(p);
+}
+
+/* --- which rule ----------------------------------------------------------- */
+
+typedef bool (*Rule) (Parser *p);
+
+static Rule
+rule(Parser *p, const TvDdlToken *next, TvDdlKind kind, Rule chosen)
+{
+	p->next = next;
+	p->statement->kind = kind;
+	return chosen;
+}
+
+/* { ENABLE | DISABLE } ENCRYPTION at token? */
+static bool
+switches_encryption(const TvDdlToken *token)
+{
+	return words_at(token, "enable", "encryption") ||
+		words_at(token, "disable", "encryption");
+}
+
+static Rule
+rule_for_create(Parser *p, const TvDdlToken *token)
+{
+	if (tv_ddl_token_is(token, "master"))
+		return rule(p, ahead(token, 1), TV_DDL_CREATE_MASTER_KEY, create_master_key);
+	p->next = token;
+	if (!word(p, "tablespace") || !name(p) ||
+		(word(p, "owner") && !role(p)) ||
+		(word(p, "location") && !string(p, NULL)) ||
+		!word(p, "encryption"))
+		return NULL;
+	return rule(p, p->next, TV_DDL_CREATE_TABLESPACE, create_tablespace);
+}
+
+/* What follows ALTER DATABASE and the name, if that is there. */
+static Rule
+rule_after_database(Parser *p, const TvDdlToken *token)
+{
+	if (tv_ddl_token_is(token, "rotate") && words_at(ahead(token, 1), "master", "key"))
+		return rule(p, ahead(token, 1), TV_DDL_ROTATE_MASTER_KEY, rotate_master_key);
+	if (switches_encryption(token))
+		return rule(p, ahead(token, 2), TV_DDL_DATABASE_ENCRYPTION, end_of_statement);
+	return NULL;
+}
+
+/*
+ * The name of the database may be left out, and none of our words is reserved.
+ * Without a name, it is ours only if all of it fits: the server takes ALTER
+ * DATABASE rotate MASTER KEY, ALTER DATABASE enable ENCRYPTION 1 and the like
+ * for a database of that name and options, and refuses those later.
+ */
+static Rule
+rule_for_database(Parser *p, const TvDdlToken *token)
+{
+	Rule		chosen = NULL;
+	const TvDdlToken *after;
+
+	if (is_name(token))
+		chosen = rule_after_database(p, ahead(token, 1));
+	if (chosen != NULL)
+		return chosen;
+	chosen = rule_after_database(p, token);
+	after = p->next;
+	if (chosen == NULL || !chosen(p))
+		return NULL;
+	p->next = after;
+	return chosen;
+}
+
+static Rule
+rule_for_table(Parser *p, const TvDdlToken *token)
+{
+	p->next = words_at(token, "if", "exists") ? ahead(token, 2) : token;
+	(void) word(p, "only");
+	if (!qualified_name(p))
+		return NULL;
+	(void) symbol(p, '*');
+	if (switches_encryption(p->next))
+		return rule(p, ahead(p->next, 2), TV_DDL_TABLE_ENCRYPTION, switch_encryption);
+	if (words_at(p->next, "rotate", "encryption"))
+		return rule(p, ahead(p->next, 1), TV_DDL_ROTATE_TABLE_KEY, rotate_table_key);
+	return NULL;
+}
+
+static Rule
+rule_for_alter(Parser *p, const TvDdlToken *token)
+{
+	const TvDdlToken *second = ahead(token, 1);
+
+	if (tv_ddl_token_is(token, "database"))
+		return rule_for_database(p, second);
+	if (tv_ddl_token_is(token, "table"))
+		return rule_for_table(p, second);
+	if (tv_ddl_token_is(token, "tablespace") && is_name(second) &&
+		switches_encryption(ahead(second, 1)))
+		return rule(p, ahead(second, 3), TV_DDL_TABLESPACE_ENCRYPTION, switch_encryption);
+	return NULL;
+}
+
+static Rule
+rule_for(Parser *p, const TvDdlToken *first)
+{
+	const TvDdlToken *second = ahead(first, 1);
+
+	if (tv_ddl_token_is(first, "create"))
+		return rule_for_create(p, second);
+	if (tv_ddl_token_is(first, "alter"))
+		return rule_for_alter(p, second);
+	if (words_at(first, "backup", "database"))
+		return rule(p, ahead(first, 2), TV_DDL_BACKUP_DATABASE, backup_database);
+	if (words_at(first, "restore", "database"))
+		return rule(p, ahead(first, 2), TV_DDL_RESTORE_DATABASE, restore_database);
+	return NULL;
+}
+
+/* May the statement that begins at token hold a password or a PIN? */
+static bool
+may_hold_secret(const TvDdlToken *token)
+{
+	for (; !is_last(token); token++)
+	{
+		if (token->kind == TV_TOKEN_SYMBOL && token->symbol == ';')
+			return false;
+		if (tv_ddl_token_is(token, "password") ||
+			(token->kind == TV_TOKEN_STRING && strcasestr(token->text, "pin-value") != NULL))
+			return true;
+	}
+	return false;
+}
+
+TvDdlMatch
+tv_ddl_match(const TvDdlToken *first, TvDdlStatement *statement, const TvDdlToken **wrong)
+{
+	Parser		p = {first, statement};
+	Rule		chosen;
+
+	memset(statement, 0, sizeof(*statement));
+	statement->first = first;
+	chosen = rule_for(&p, first);
+	if (chosen == NULL)
+		return TV_DDL_NOT_OURS;
+	statement->has_secret = may_hold_secret(first);
+	if (chosen(&p))
+		return TV_DDL_OURS;
+	*wrong = p.next;
+	return TV_DDL_WRONG;
+}
+
+/* --- the clause in CREATE TABLE -------------------------------------------- */
+
+const TvDdlToken *
+tv_ddl_after_created_name(const TvDdlToken *token)
+{
+	TvDdlStatement unused;
+	Parser		p = {token, &unused};
+
+	if (!word(&p, "create"))
+		return NULL;
+	if (word(&p, "materialized"))
+	{
+		if (!word(&p, "view"))
+			return NULL;
+	}
+	else
+	{
+		(void) (word(&p, "global") || word(&p, "local"));
+		(void) (word(&p, "temporary") || word(&p, "temp") || word(&p, "unlogged"));
+		if (!word(&p, "table"))
+			return NULL;
+	}
+	if (tv_ddl_token_is(p.next, "if") && words_at(ahead(p.next, 1), "not", "exists"))
+		p.next = ahead(p.next, 3);
+	return qualified_name(&p) ? p.next : NULL;
+}
+
+/* What may follow the clause; an element of CREATE SCHEMA, too. */
+static bool
+may_follow_clause(const TvDdlToken *token)
+{
+	static const char *const words[] = {
+		"using", "with", "without", "on", "tablespace", "as", "partition",
+		"inherits", "encryption", "create", "grant"
+	};
+
+	if (token->kind == TV_TOKEN_END || (token->kind == TV_TOKEN_SYMBOL && token->symbol == ';'))
+		return true;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+	{
+		if (tv_ddl_token_is(token, words[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The word alone may be a name: CREATE TABLE t OF encryption.  After a closing
+ * parenthesis, or USING and a name, it cannot.
+ */
+static bool
+cannot_be_name(const TvDdlToken *token)
+{
+	return (token[-1].kind == TV_TOKEN_SYMBOL && token[-1].symbol == ')') ||
+		tv_ddl_token_is(&token[-2], "using");
+}
+
+TvDdlMatch
+tv_ddl_match_clause(const TvDdlToken *token, const TvDdlToken **cipher,
+					const TvDdlToken **wrong)
+{
+	*cipher = ahead(token, 2);
+	if (!tv_ddl_token_is(ahead(token, 1), "using"))
+		*wrong = ahead(token, 1);
+	else if ((*cipher)->kind != TV_TOKEN_STRING)
+		*wrong = *cipher;
+	else if (!may_follow_clause(ahead(*cipher, 1)))
+		*wrong = ahead(*cipher, 1);
+	else
+		return TV_DDL_OURS;
+	return cannot_be_name(token) ? TV_DDL_WRONG : TV_DDL_NOT_OURS;
+}

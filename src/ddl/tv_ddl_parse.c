@@ -1,0 +1,282 @@
+/*
+ * tv_ddl_parse.c
+ *	  The server's parser and scanner, called from outside.
+ */
+#include "postgres.h"
+
+#include "ddl/tv_ddl_parse.h"
+
+#include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
+#include "parser/gramparse.h"
+#include "utils/guc.h"
+
+/* The server's own codes for its keywords, as they were when we were compiled. */
+#define PG_KEYWORD(name, value, category, collabel) value,
+static const uint16 compiled_tokens[] = {
+#include "parser/kwlist.h"
+};
+#undef PG_KEYWORD
+
+/* Mirrors raw_parser() of PostgreSQL 15, src/backend/parser/parser.c. */
+List *
+tv_ddl_parse(const char *text, RawParseMode mode)
+{
+	/* indexed by RawParseMode */
+	static const int mode_token[] = {
+		0,
+		MODE_TYPE_NAME,
+		MODE_PLPGSQL_EXPR,
+		MODE_PLPGSQL_ASSIGN1,
+		MODE_PLPGSQL_ASSIGN2,
+		MODE_PLPGSQL_ASSIGN3
+	};
+	core_yyscan_t scanner;
+	base_yy_extra_type extra;
+	int			failed;
+
+	scanner = scanner_init(text, &extra.core_yy_extra, &ScanKeywords, ScanKeywordTokens);
+	if (mode == RAW_PARSE_DEFAULT)
+		extra.have_lookahead = false;
+	else
+	{
+		extra.have_lookahead = true;
+		extra.lookahead_token = mode_token[mode];
+		extra.lookahead_yylloc = 0;
+		extra.lookahead_end = NULL;
+	}
+	parser_init(&extra);
+	failed = base_yyparse(scanner);
+	scanner_finish(scanner);
+	return failed ? NIL : extra.parsetree;
+}
+
+/* --- quietly ----------------------------------------------------------------- */
+
+/*
+ * Run work(argument): no notices, and a syntax error (or another that the
+ * scanner raises for what it reads) only makes this return false.  Nobody's
+ * error context sees it.  The text is parsed once more for the real report.
+ */
+static bool
+quietly(void (*work) (void *argument), void *argument, int *position)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback *callbacks = error_context_stack;
+	int			client_level = client_min_messages;
+	int			log_level = log_min_messages;
+	volatile bool done = false;
+
+	client_min_messages = ERROR;
+	log_min_messages = ERROR;
+	error_context_stack = NULL;
+	PG_TRY();
+	{
+		work(argument);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		client_min_messages = client_level;
+		log_min_messages = log_level;
+		error_context_stack = callbacks;
+		if (category != ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR) &&
+			category != ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION) &&
+			category != ERRCODE_TO_CATEGORY(ERRCODE_FEATURE_NOT_SUPPORTED))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		*position = geterrposition();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	client_min_messages = client_level;
+	log_min_messages = log_level;
+	error_context_stack = callbacks;
+	return done;
+}
+
+static void
+parse_work(void *text)
+{
+	(void) tv_ddl_parse(text, RAW_PARSE_DEFAULT);
+}
+
+bool
+tv_ddl_try_parse(const char *text, int *position)
+{
+	*position = 0;
+	return quietly(parse_work, unconstify(char *, text), position);
+}
+
+/* --- tokens ------------------------------------------------------------------- */
+
+typedef struct Tokens
+{
+	const char *text;
+	TvDdlToken *token;			/* palloc'd, at least one free */
+	int			count;
+	int			allocated;
+} Tokens;
+
+static TvDdlToken *
+append(Tokens *tokens)
+{
+	if (tokens->count == tokens->allocated)
+	{
+		tokens->allocated *= 2;
+		tokens->token = repalloc(tokens->token, tokens->allocated * sizeof(TvDdlToken));
+	}
+	memset(&tokens->token[tokens->count], 0, sizeof(TvDdlToken));
+	return &tokens->token[tokens->count++];
+}
+
+static void
+set_keyword(TvDdlToken *token, const char *keyword)
+{
+	int			category = ScanKeywordCategories[ScanKeywordLookup(keyword, &ScanKeywords)];
+
+	token->kind = TV_TOKEN_WORD;
+	token->text = keyword;
+	token->can_name = category == UNRESERVED_KEYWORD || category == COL_NAME_KEYWORD;
+	token->can_name_role = category != RESERVED_KEYWORD ||
+		strcmp(keyword, "current_role") == 0 ||
+		strcmp(keyword, "current_user") == 0 || strcmp(keyword, "session_user") == 0;
+}
+
+/* code: as returned by base_yylex; token->start is set. */
+static void
+classify(TvDdlToken *token, int code, const YYSTYPE *value, const char *text)
+{
+	switch (code)
+	{
+		case IDENT:
+			token->kind = TV_TOKEN_WORD;
+			/* "name" or U&"name" */
+			if (text[token->start] == '"' ||
+				(text[token->start + 1] == '&' && text[token->start + 2] == '"'))
+				token->kind = TV_TOKEN_NAME;
+			token->can_name = token->can_name_role = true;
+			token->text = value->core_yystype.str;
+			return;
+		case SCONST:
+			token->kind = TV_TOKEN_STRING;
+			token->text = value->core_yystype.str;
+			return;
+		case FCONST:
+		case BCONST:
+		case XCONST:
+		case Op:
+		case ICONST:
+		case PARAM:
+		case TYPECAST:
+		case DOT_DOT:
+		case COLON_EQUALS:
+		case EQUALS_GREATER:
+		case LESS_EQUALS:
+		case GREATER_EQUALS:
+		case NOT_EQUALS:
+			token->kind = TV_TOKEN_OTHER;
+			return;
+		default:
+			break;
+	}
+	if (code < 256)
+	{
+		token->kind = TV_TOKEN_SYMBOL;
+		token->symbol = (char) code;
+		return;
+	}
+	set_keyword(token, value->core_yystype.keyword);
+}
+
+/* Append all tokens of the text; throws what the scanner throws. */
+static void
+scan(void *argument)
+{
+	Tokens	   *tokens = argument;
+	base_yy_extra_type extra;
+	core_yyscan_t scanner = scanner_init(tokens->text, &extra.core_yy_extra,
+										 &ScanKeywords, ScanKeywordTokens);
+	YYSTYPE		value;
+	YYLTYPE		location;
+	int			code;
+
+	extra.have_lookahead = false;
+	while ((code = base_yylex(&value, &location, scanner)) != 0)
+	{
+		TvDdlToken *token = append(tokens);
+
+		token->start = location;
+		/* the scanner has put a zero byte after the token */
+		token->end = location + strlen(extra.core_yy_extra.scanbuf + location);
+		classify(token, code, &value, tokens->text);
+	}
+	scanner_finish(scanner);
+}
+
+TvDdlToken *
+tv_ddl_tokenize(const char *text)
+{
+	Tokens		tokens = {text};
+	int			position = 0;
+	bool		complete;
+	TvDdlToken *last;
+
+	tokens.allocated = 64;
+	tokens.token = palloc(tokens.allocated * sizeof(TvDdlToken));
+	complete = quietly(scan, &tokens, &position);
+	last = append(&tokens);
+	last->kind = complete ? TV_TOKEN_END : TV_TOKEN_BROKEN;
+	last->start = last->end = strlen(text);
+	return tokens.token;
+}
+
+void
+tv_ddl_throw_scan_error(const char *text)
+{
+	Tokens		tokens = {text};
+
+	tokens.allocated = 64;
+	tokens.token = palloc(tokens.allocated * sizeof(TvDdlToken));
+	scan(&tokens);
+}
+
+int
+tv_ddl_errposition(const char *text, int offset)
+{
+	return errposition(pg_mbstrlen_with_len(text, offset) + 1);
+}
+
+/* --- is it the grammar we know? ------------------------------------------------ */
+
+static bool
+parses_as(const char *text, RawParseMode mode, NodeTag expected)
+{
+	List	   *tree = tv_ddl_parse(text, mode);
+	Node	   *node;
+
+	if (list_length(tree) != 1)
+		return false;
+	node = linitial(tree);
+	return nodeTag(IsA(node, RawStmt) ? ((RawStmt *) node)->stmt : node) == expected;
+}
+
+void
+tv_ddl_check_grammar(void)
+{
+	if (ScanKeywords.num_keywords == lengthof(compiled_tokens) &&
+		memcmp(ScanKeywordTokens, compiled_tokens, sizeof(compiled_tokens)) == 0 &&
+		parses_as("SELECT 1", RAW_PARSE_DEFAULT, T_SelectStmt) &&
+		parses_as("int4", RAW_PARSE_TYPE_NAME, T_TypeName) &&
+		parses_as("1", RAW_PARSE_PLPGSQL_EXPR, T_SelectStmt) &&
+		parses_as("a := 1", RAW_PARSE_PLPGSQL_ASSIGN1, T_PLAssignStmt) &&
+		parses_as("a.b := 1", RAW_PARSE_PLPGSQL_ASSIGN2, T_PLAssignStmt) &&
+		parses_as("a.b.c := 1", RAW_PARSE_PLPGSQL_ASSIGN3, T_PLAssignStmt))
+		return;
+	ereport(FATAL,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("tde_vault was compiled for another grammar than this server has"),
+			 errhint("Compile tde_vault with the header files of this server's version.")));
+}

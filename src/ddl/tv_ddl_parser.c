@@ -1,0 +1,158 @@
+/*
+ * tv_ddl_parser.c
+ *	  Takes the place of the server's raw_parser().
+ *
+ * A text without our statements is parsed by the server's grammar as it is.  A
+ * text with them is, too, all at once, with LISTEN in the place of each; then
+ * the LISTENs are replaced.  So positions, lengths and error cursors are those
+ * that the server computes.
+ */
+#include "postgres.h"
+
+#include "ddl/tv_ddl_parser.h"
+
+#include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
+
+#include "ddl/tv_ddl_parse.h"
+#include "ddl/tv_ddl_script.h"
+#include "ddl/tv_ddl_suspect.h"
+#include "ddl/tv_ddl_tree.h"
+
+/* As scanner_yyerror() says it. */
+static void
+throw_syntax_error(const char *text, const TvDdlToken *wrong, bool hide)
+{
+	if (wrong->kind == TV_TOKEN_BROKEN)
+		tv_ddl_throw_scan_error(text);
+	if (wrong->start == wrong->end)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("%s at end of input", _("syntax error")),
+				 errhidestmt(hide),
+				 tv_ddl_errposition(text, wrong->start)));
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("%s at or near \"%.*s\"", _("syntax error"),
+					wrong->end - wrong->start, text + wrong->start),
+			 errhidestmt(hide),
+			 tv_ddl_errposition(text, wrong->start)));
+}
+
+/* What stands before the mistake may have one of its own; that comes first. */
+static void
+throw_mistake(const char *text, const TvDdlScript *script)
+{
+	const TvDdlMistake *mistake = &script->mistake;
+
+	(void) tv_ddl_parse(tv_ddl_ordinary_text(text, mistake->statement->start, script),
+						RAW_PARSE_DEFAULT);
+	throw_syntax_error(text, mistake->wrong, mistake->has_secret);
+}
+
+/*
+ * A column marked ENCRYPTED is known by where the server's grammar stops: the
+ * word may be a name, so that nothing short of parsing could tell.
+ */
+static void
+refuse_encrypted_columns(const char *text, const char *ordinary, const List *columns)
+{
+	ListCell   *lc;
+	int			position;
+
+	if (columns == NIL || tv_ddl_try_parse(ordinary, &position))
+		return;
+	foreach(lc, columns)
+	{
+		const TvDdlToken *token = lfirst(lc);
+
+		if (position == pg_mbstrlen_with_len(text, token->start) + 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("column encryption is not supported yet"),
+					 errhint("Encrypt the whole table: CREATE TABLE ... USING tde_heap."),
+					 tv_ddl_errposition(text, token->start)));
+	}
+}
+
+static bool
+stands_in(const TvDdlToken *token, const RawStmt *raw)
+{
+	return token->start >= raw->stmt_location &&
+		(raw->stmt_len == 0 || token->start < raw->stmt_location + raw->stmt_len);
+}
+
+/* The statement of tree that the token stands in, or NULL. */
+static RawStmt *
+statement_of(List *tree, const TvDdlToken *token)
+{
+	ListCell   *lc;
+
+	foreach(lc, tree)
+	{
+		if (stands_in(token, lfirst_node(RawStmt, lc)))
+			return lfirst(lc);
+	}
+	return NULL;
+}
+
+/*
+ * Put what is ours into the tree, in the order of the text, so that the first
+ * error is reported.
+ */
+static void
+complete_tree(const char *text, const TvDdlScript *script, List *tree)
+{
+	ListCell   *statement = list_head(script->statements);
+	ListCell   *clause = list_head(script->clauses);
+
+	while (statement != NULL || clause != NULL)
+	{
+		const TvDdlStatement *ours = statement ? lfirst(statement) : NULL;
+		const TvDdlClause *part = clause ? lfirst(clause) : NULL;
+		RawStmt    *raw;
+
+		if (part == NULL || (ours != NULL && ours->first->start < part->first->start))
+		{
+			raw = statement_of(tree, ours->first);
+			if (raw == NULL || !IsA(raw->stmt, ListenStmt))
+				throw_syntax_error(text, ours->first, ours->has_secret);
+			raw->stmt = tv_ddl_make_call(text, ours);
+			statement = lnext(script->statements, statement);
+		}
+		else
+		{
+			raw = statement_of(tree, part->first);
+			if (raw == NULL || !tv_ddl_apply_clause(text, part, raw))
+				throw_syntax_error(text, part->first, false);
+			clause = lnext(script->clauses, clause);
+		}
+	}
+}
+
+static List *
+parse_with_ours(const char *text)
+{
+	TvDdlScript script;
+	char	   *ordinary;
+	List	   *tree;
+
+	tv_ddl_read_script(tv_ddl_tokenize(text), &script);
+	if (script.mistake.statement != NULL)
+		throw_mistake(text, &script);
+	if (script.statements == NIL && script.clauses == NIL && script.columns == NIL)
+		return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
+	ordinary = tv_ddl_ordinary_text(text, strlen(text), &script);
+	refuse_encrypted_columns(text, ordinary, script.columns);
+	tree = tv_ddl_parse(ordinary, RAW_PARSE_DEFAULT);
+	complete_tree(text, &script, tree);
+	return tree;
+}
+
+List *
+tv_ddl_raw_parser(const char *text, RawParseMode mode)
+{
+	if (mode != RAW_PARSE_DEFAULT || !tv_ddl_suspect(text))
+		return tv_ddl_parse(text, mode);
+	return parse_with_ours(text);
+}

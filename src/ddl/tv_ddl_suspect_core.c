@@ -1,0 +1,71 @@
+/*
+ * tv_ddl_suspect_core.c
+ *	  May a text hold a statement of ours?
+ *
+ * This runs on every text that the server parses, so it only looks for words
+ * that each of our statements has and ordinary ones rarely have, anywhere,
+ * literals and comments included.  A word is found by its rarest letter.
+ */
+#include "ddl/tv_ddl_suspect.h"
+
+#include <stddef.h>
+
+typedef struct Needle
+{
+	const char *word;			/* lower case; other letters may stand around it */
+	int			pivot;			/* where the letter is that is looked for */
+} Needle;
+
+enum
+{
+	NO_NEEDLE, CRYPT, ROTATE, NEEDLES
+};
+
+/*
+ * ENCRYPTION, ENCRYPTED and DECRYPT; and for ALTER DATABASE ROTATE MASTER KEY,
+ * the only statement with none of them, ROTATE.
+ */
+static const Needle needles[NEEDLES] = {
+	[CRYPT] = {"crypt", 2},
+	[ROTATE] = {"rotate", 1}
+};
+
+static const unsigned char pivots[256] = {
+	['y'] = CRYPT, ['Y'] = CRYPT,
+	['o'] = ROTATE, ['O'] = ROTATE
+};
+
+/* ASCII only: bytes of other alphabets match no letter of a needle. */
+static inline char
+lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char) (c + ('a' - 'A')) : c;
+}
+
+static bool
+found_at(const char *text, const char *pivot, const Needle *needle)
+{
+	const char *from = pivot - needle->pivot;
+
+	if (pivot - text < needle->pivot)
+		return false;
+	for (const char *c = needle->word; *c != '\0'; c++, from++)
+	{
+		if (lower(*from) != *c)
+			return false;
+	}
+	return true;
+}
+
+bool
+tv_ddl_suspect(const char *text)
+{
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		unsigned char needle = pivots[(unsigned char) *c];
+
+		if (needle != NO_NEEDLE && found_at(text, c, &needles[needle]))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,102 @@
+/*
+ * tv_ddl_tag.c
+ *	  Command tags of our statements.
+ *
+ * The server's tags are an enum and a table by it.  Ours are numbered after
+ * the enum's last, and the functions that turn a statement into a tag and a
+ * tag into a name are led here (contrib/doc/decisions/0010-statements.md).
+ */
+#include "postgres.h"
+
+#include "ddl/tv_ddl_tag.h"
+
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "tcop/cmdtag.h"
+#include "tcop/utility.h"
+
+#include "attach/tv_attach.h"
+#include "ddl/tv_ddl_tree.h"
+
+/* Procedure and tag of each statement; its number follows the server's last. */
+static const struct
+{
+	const char *procedure;
+	const char *tag;
+}			our_tags[] = {
+	{"create_master_key", "CREATE MASTER KEY"}
+};
+
+/* The server's own table, as its functions gave it. */
+static struct
+{
+	const char *name;
+	bool		rowcount;
+}			server_tags[COMMAND_TAG_NEXTTAG];
+
+static CommandTag (*next_create_tag) (Node *tree);
+static LogStmtLevel (*next_log_level) (Node *tree);
+
+/* The statement inside the wrappings that it has at various stages. */
+static Node *
+unwrap(Node *tree)
+{
+	if (tree != NULL && IsA(tree, RawStmt))
+		tree = ((RawStmt *) tree)->stmt;
+	if (tree != NULL && IsA(tree, Query))
+		tree = ((Query *) tree)->utilityStmt;
+	else if (tree != NULL && IsA(tree, PlannedStmt))
+		tree = ((PlannedStmt *) tree)->utilityStmt;
+	return tree;
+}
+
+static CommandTag
+create_tag(Node *tree)
+{
+	const char *procedure = tv_ddl_call_name(unwrap(tree));
+
+	for (int i = 0; procedure != NULL && i < lengthof(our_tags); i++)
+	{
+		if (strcmp(our_tags[i].procedure, procedure) == 0)
+			return (CommandTag) (COMMAND_TAG_NEXTTAG + i);
+	}
+	return next_create_tag(tree);
+}
+
+static const char *
+tag_name(CommandTag tag)
+{
+	if (tag < COMMAND_TAG_NEXTTAG)
+		return server_tags[tag].name;
+	if (tag - COMMAND_TAG_NEXTTAG < lengthof(our_tags))
+		return our_tags[tag - COMMAND_TAG_NEXTTAG].tag;
+	return server_tags[CMDTAG_UNKNOWN].name;
+}
+
+static bool
+tag_rowcount(CommandTag tag)
+{
+	return tag < COMMAND_TAG_NEXTTAG && server_tags[tag].rowcount;
+}
+
+/* For log_statement: what a statement of ours does is DDL. */
+static LogStmtLevel
+log_level(Node *tree)
+{
+	return tv_ddl_call_name(unwrap(tree)) != NULL ? LOGSTMT_DDL : next_log_level(tree);
+}
+
+void
+tv_ddl_tag_init(void)
+{
+	for (int tag = 0; tag < COMMAND_TAG_NEXTTAG; tag++)
+	{
+		server_tags[tag].name = GetCommandTagName(tag);
+		server_tags[tag].rowcount = command_tag_display_rowcount(tag);
+	}
+	next_create_tag = tv_attach_detour((void *) CreateCommandTag, "CreateCommandTag", (void *) create_tag);
+	next_log_level = tv_attach_detour((void *) GetCommandLogLevel, "GetCommandLogLevel", (void *) log_level);
+	tv_attach_replace((void *) GetCommandTagName, "GetCommandTagName", (void *) tag_name);
+	tv_attach_replace((void *) command_tag_display_rowcount, "command_tag_display_rowcount",
+					  (void *) tag_rowcount);
+}

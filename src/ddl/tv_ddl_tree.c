@@ -1,0 +1,305 @@
+/*
+ * tv_ddl_tree.c
+ *	  Parse trees for what of ours is in a text.
+ *
+ * A statement of ours is a CallStmt, so that parse analysis, parameters, plan
+ * caches and OUT parameters work as for any CALL.  What tells it from a typed
+ * CALL is funcformat, which no grammar rule for CALL sets to COERCE_SQL_SYNTAX
+ * and which matters only for printing expressions.
+ *
+ * The clause ENCRYPTION USING is an option of namespace tde_vault; a typed
+ * option never has the action SET.  Should one ever get past our hook, the
+ * server refuses its namespace.
+ */
+#include "postgres.h"
+
+#include "ddl/tv_ddl_tree.h"
+
+#include "nodes/makefuncs.h"
+#include "parser/parser.h"
+
+#include "crypto/tv_cipher.h"
+#include "ddl/tv_ddl_parse.h"
+
+#define SCHEMA_NAME "tde_vault"
+#define HEAP_AM_NAME "tde_heap"
+#define CIPHER_OPTION "cipher"
+
+/* --- calls ------------------------------------------------------------------- */
+
+static Node *
+text_argument(const char *name, const TvDdlToken *literal)
+{
+	A_Const    *constant = makeNode(A_Const);
+	TypeCast   *cast = makeNode(TypeCast);
+	NamedArgExpr *argument = makeNode(NamedArgExpr);
+
+	constant->val.sval.type = T_String;
+	constant->val.sval.sval = pstrdup(literal->text);
+	constant->location = literal->start;
+	cast->arg = (Node *) constant;
+	cast->typeName = SystemTypeName("text");
+	cast->location = literal->start;
+	argument->arg = (Expr *) cast;
+	argument->name = pstrdup(name);
+	argument->argnumber = -1;	/* until determined */
+	argument->location = literal->start;
+	return (Node *) argument;
+}
+
+static Node *
+make_call(const char *procedure, List *arguments, int location)
+{
+	CallStmt   *call = makeNode(CallStmt);
+
+	call->funccall = makeFuncCall(list_make2(makeString(SCHEMA_NAME), makeString(pstrdup(procedure))),
+								  arguments, COERCE_SQL_SYNTAX, location);
+	return (Node *) call;
+}
+
+/* A PIN in a statement would be in the log, in pg_stat_activity, in history. */
+static void
+refuse_pin(const char *text, const TvDdlToken *uri)
+{
+	if (strcasestr(uri->text, "pin-value") == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a provider URI in a statement must not hold a PIN"),
+			 errhint("Use pin-source=file:PATH instead of pin-value."),
+			 errhidestmt(true),
+			 tv_ddl_errposition(text, uri->start)));
+}
+
+static void
+refuse_unsupported(const char *text, const TvDdlStatement *statement,
+				   const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported yet", name),
+			 errhint("%s", hint),
+			 errhidestmt(statement->has_secret),
+			 tv_ddl_errposition(text, statement->first->start)));
+}
+
+Node *
+tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
+{
+	List	   *arguments = NIL;
+
+	switch (statement->kind)
+	{
+		case TV_DDL_CREATE_MASTER_KEY:
+			arguments = list_make1(text_argument("key_id", statement->key_id));
+			if (statement->provider != NULL)
+			{
+				refuse_pin(text, statement->provider);
+				arguments = lappend(arguments, text_argument("provider", statement->provider));
+			}
+			return make_call("create_master_key", arguments, statement->first->start);
+		case TV_DDL_ROTATE_MASTER_KEY:
+			refuse_unsupported(text, statement, "ALTER DATABASE ROTATE MASTER KEY",
+							   "A database keeps the master key that CREATE MASTER KEY made.");
+			break;
+		case TV_DDL_DATABASE_ENCRYPTION:
+			refuse_unsupported(text, statement, "ALTER DATABASE ENABLE or DISABLE ENCRYPTION",
+							   "Use ALTER DATABASE ... SET default_table_access_method = " HEAP_AM_NAME " to encrypt new tables.");
+			break;
+		case TV_DDL_TABLE_ENCRYPTION:
+			refuse_unsupported(text, statement, "ALTER TABLE ENABLE or DISABLE ENCRYPTION",
+							   "Use ALTER TABLE ... SET ACCESS METHOD, with " HEAP_AM_NAME " or heap, which rewrites the table.");
+			break;
+		case TV_DDL_ROTATE_TABLE_KEY:
+			refuse_unsupported(text, statement, "ALTER TABLE ROTATE ENCRYPTION KEY",
+							   "A new table with a key of its own can be filled by CREATE TABLE ... USING " HEAP_AM_NAME " AS SELECT.");
+			break;
+		case TV_DDL_CREATE_TABLESPACE:
+			refuse_unsupported(text, statement, "CREATE TABLESPACE with ENCRYPTION USING",
+							   "Create the tablespace without it, and its tables with USING " HEAP_AM_NAME ".");
+			break;
+		case TV_DDL_TABLESPACE_ENCRYPTION:
+			refuse_unsupported(text, statement, "ALTER TABLESPACE ENABLE or DISABLE ENCRYPTION",
+							   "Use ALTER TABLE ... SET ACCESS METHOD for each of its tables.");
+			break;
+		case TV_DDL_BACKUP_DATABASE:
+			refuse_unsupported(text, statement, "BACKUP DATABASE",
+							   "Use pg_basebackup: pages of encrypted tables are copied as they are on disk, encrypted.");
+			break;
+		case TV_DDL_RESTORE_DATABASE:
+			refuse_unsupported(text, statement, "RESTORE DATABASE",
+							   "Start a server on the copy that pg_basebackup made; it needs the same key provider.");
+			break;
+	}
+	pg_unreachable();
+}
+
+const char *
+tv_ddl_call_name(Node *node)
+{
+	CallStmt   *call = (CallStmt *) node;
+
+	if (node == NULL || !IsA(node, CallStmt) || call->funccall == NULL ||
+		call->funccall->funcformat != COERCE_SQL_SYNTAX)
+		return NULL;
+	return strVal(llast(call->funccall->funcname));
+}
+
+bool
+tv_ddl_call_has_argument(const CallStmt *call, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, call->funccall->args)
+	{
+		NamedArgExpr *argument = lfirst(lc);
+
+		if (IsA(argument, NamedArgExpr) && strcmp(argument->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* --- the clause ---------------------------------------------------------------- */
+
+/* A statement that creates a table, and what the clause changes of it. */
+typedef struct Target
+{
+	const RangeVar *relation;
+	char	  **access_method;
+	List	  **options;
+	bool		partitioned;
+} Target;
+
+static bool
+as_target(Node *node, Target *target)
+{
+	memset(target, 0, sizeof(*target));
+	if (IsA(node, CreateStmt))
+	{
+		CreateStmt *stmt = (CreateStmt *) node;
+
+		target->relation = stmt->relation;
+		target->access_method = &stmt->accessMethod;
+		target->options = &stmt->options;
+		target->partitioned = stmt->partspec != NULL;
+		return true;
+	}
+	if (IsA(node, CreateTableAsStmt))
+	{
+		IntoClause *into = ((CreateTableAsStmt *) node)->into;
+
+		target->relation = into->rel;
+		target->access_method = &into->accessMethod;
+		target->options = &into->options;
+		return true;
+	}
+	return false;
+}
+
+/* The table that the clause belongs to: its name ends where the clause says. */
+static bool
+find_target(Node *node, const TvDdlClause *clause, Target *target)
+{
+	ListCell   *lc;
+	bool		found = false;
+
+	if (IsA(node, ExplainStmt))
+		return find_target(((ExplainStmt *) node)->query, clause, target);
+	if (!IsA(node, CreateSchemaStmt))
+		return as_target(node, target) && target->relation->location < clause->created;
+	foreach(lc, ((CreateSchemaStmt *) node)->schemaElts)
+	{
+		Target		one;
+
+		if (!as_target(lfirst(lc), &one) || one.relation->location >= clause->created)
+			continue;
+		*target = one;
+		found = true;
+	}
+	return found;
+}
+
+static void
+check_cipher(const char *text, const TvDdlClause *clause)
+{
+	if (tv_cipher_from_name(clause->cipher->text) != TV_CIPHER_NONE)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown cipher \"%s\"", clause->cipher->text),
+			 errhint("Known ciphers: %s.", tv_cipher_known_names()),
+			 tv_ddl_errposition(text, clause->cipher->start)));
+}
+
+static void
+check_target(const char *text, const TvDdlClause *clause, const Target *target)
+{
+	List	   *options = *target->options;
+
+	if (tv_ddl_take_cipher(&options) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("conflicting or redundant options"),
+				 tv_ddl_errposition(text, clause->first->start)));
+	if (target->partitioned)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("ENCRYPTION USING is not supported on a partitioned table"),
+				 errdetail("A partitioned table has no pages of its own."),
+				 errhint("Give the clause to each partition."),
+				 tv_ddl_errposition(text, clause->first->start)));
+	if (*target->access_method != NULL && strcmp(*target->access_method, HEAP_AM_NAME) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("tables of the access method \"%s\" cannot be encrypted", *target->access_method),
+				 errhint("Use ENCRYPTION USING with the access method " HEAP_AM_NAME ", or with none."),
+				 tv_ddl_errposition(text, clause->first->start)));
+}
+
+bool
+tv_ddl_apply_clause(const char *text, const TvDdlClause *clause, RawStmt *raw)
+{
+	Target		target;
+	DefElem    *option;
+
+	if (!find_target(raw->stmt, clause, &target))
+		return false;
+	check_cipher(text, clause);
+	check_target(text, clause, &target);
+	option = makeDefElemExtended(SCHEMA_NAME, CIPHER_OPTION,
+								 (Node *) makeString(pstrdup(clause->cipher->text)),
+								 DEFELEM_SET, clause->first->start);
+	*target.options = lappend(*target.options, option);
+	*target.access_method = HEAP_AM_NAME;
+	return true;
+}
+
+static bool
+is_cipher_option(const DefElem *option)
+{
+	return option->defaction == DEFELEM_SET && option->defnamespace != NULL &&
+		strcmp(option->defnamespace, SCHEMA_NAME) == 0 &&
+		strcmp(option->defname, CIPHER_OPTION) == 0;
+}
+
+const char *
+tv_ddl_take_cipher(List **options)
+{
+	List	   *others = NIL;
+	const char *cipher = NULL;
+	ListCell   *lc;
+
+	foreach(lc, *options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (is_cipher_option(option))
+			cipher = strVal(option->arg);
+		else
+			others = lappend(others, option);
+	}
+	if (cipher != NULL)
+		*options = others;
+	return cipher;
+}
