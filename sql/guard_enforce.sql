@@ -1,4 +1,4 @@
--- tde_vault.enforce_encryption: no new permanent table in plaintext.
+-- tde_vault.enforce_encryption: no new table in plaintext, temporary ones excepted.
 
 \set SHOW_CONTEXT never
 CREATE TABLE before_enforcing (id integer);
@@ -10,8 +10,8 @@ CREATE TABLE refused (id integer);
 CREATE TABLE refused AS SELECT 1;
 CREATE MATERIALIZED VIEW refused AS SELECT 1;
 SELECT 1 AS one INTO refused;
-CREATE UNLOGGED TABLE unlogged_is_not_permanent (id integer);
-CREATE TEMPORARY TABLE temporary_is_not_either (id integer);
+CREATE UNLOGGED TABLE refused (id integer);
+CREATE TEMPORARY TABLE temporary_is_allowed (id integer);
 ALTER TABLE sealed_before SET ACCESS METHOD heap;
 \echo :LAST_ERROR_SQLSTATE
 
@@ -34,5 +34,5 @@ SELECT tde_vault.is_encrypted('before_enforcing');
 
 RESET tde_vault.enforce_encryption;
 DROP VIEW allowed_view;
-DROP TABLE before_enforcing, sealed_before, unlogged_is_not_permanent,
-    temporary_is_not_either, allowed, allowed_by_default, allowed_parted;
+DROP TABLE before_enforcing, sealed_before,
+    temporary_is_allowed, allowed, allowed_by_default, allowed_parted;

@@ -1,7 +1,11 @@
 -- Master keys: what create_master_key takes and what it refuses.
--- The cluster has a default master key already; this database has none.
+-- The cluster has a default master key already; a new database has none.
 
 \set SHOW_CONTEXT never
+SELECT current_database() AS home \gset
+CREATE DATABASE regress_keys TEMPLATE template0;
+\connect regress_keys
+CREATE EXTENSION tde_vault;
 \t on
 \pset format unaligned
 
@@ -68,3 +72,6 @@ BEGIN READ ONLY;
 CALL tde_vault.create_master_key('read_only');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
+
+\connect :home
+DROP DATABASE regress_keys;

@@ -24,6 +24,7 @@ WHERE extname = 'tde_vault';
 
 -- the extension stays while a table needs it
 CREATE TABLE info_needs (id integer) USING tde_heap;
+\set VERBOSITY terse
 DROP EXTENSION tde_vault;
 \echo :LAST_ERROR_SQLSTATE
 DROP TABLE info_needs;
