@@ -72,12 +72,30 @@ AS $$
     FROM pg_class c WHERE c.oid = relation
 $$;
 
+-- The relation, if it exists.
+CREATE FUNCTION tde_vault.require_relation(relation oid)
+RETURNS oid
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF relation IS NULL OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = relation) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_table',
+            MESSAGE = format('relation with OID %s does not exist', relation),
+            HINT = 'Name the relation, for example ''schema.name''.';
+    END IF;
+    RETURN relation;
+END
+$$;
+
 CREATE FUNCTION tde_vault.is_encrypted(relation regclass)
 RETURNS boolean
 LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM tde_vault.require_relation(relation);
     IF NOT tde_vault.may_inspect(relation) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
@@ -99,7 +117,7 @@ LANGUAGE sql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT m::regclass, v.fork, v.pages, v.sealed, v.unsealed, v.bad
-    FROM tde_vault.relation_family($1) m
+    FROM tde_vault.relation_family(tde_vault.require_relation($1)::regclass) m
     CROSS JOIN LATERAL tde_vault.verify_relation(m) v
 $$;
 COMMENT ON FUNCTION tde_vault.verify(regclass) IS

@@ -102,22 +102,23 @@ check_alter_database(AlterDatabaseStmt *stmt)
 			 errhint("Move its tables and indexes instead: ALTER TABLE ALL IN TABLESPACE ... SET TABLESPACE ...")));
 }
 
+/* CREATE SEQUENCE or ALTER SEQUENCE: an owner may have been named. */
 static void
-after_alter_sequence(AlterSeqStmt *stmt)
+after_sequence(RangeVar *sequence, List *options)
 {
 	ListCell   *lc;
 	Oid			seqid;
 	Oid			table;
 	int32		column;
 
-	foreach(lc, stmt->options)
+	foreach(lc, options)
 	{
 		if (strcmp(((DefElem *) lfirst(lc))->defname, "owned_by") == 0)
 			break;
 	}
 	if (lc == NULL)
 		return;
-	seqid = RangeVarGetRelid(stmt->sequence, NoLock, true);
+	seqid = RangeVarGetRelid(sequence, NoLock, true);
 	if (!OidIsValid(seqid))
 		return;
 	CommandCounterIncrement();
@@ -207,8 +208,11 @@ after(Node *stmt, Oid dropped_database)
 {
 	switch (nodeTag(stmt))
 	{
+		case T_CreateSeqStmt:
+			after_sequence(((CreateSeqStmt *) stmt)->sequence, ((CreateSeqStmt *) stmt)->options);
+			return;
 		case T_AlterSeqStmt:
-			after_alter_sequence((AlterSeqStmt *) stmt);
+			after_sequence(((AlterSeqStmt *) stmt)->sequence, ((AlterSeqStmt *) stmt)->options);
 			return;
 		case T_AlterTableStmt:
 			after_alter_table((AlterTableStmt *) stmt);
@@ -283,7 +287,7 @@ static void
 refuse_plaintext(Relation rel)
 {
 	if ((rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_MATVIEW) ||
-		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT ||
+		rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ||
 		IsCatalogRelation(rel) || tv_page_is_encrypted_table(rel))
 		return;
 	ereport(ERROR,

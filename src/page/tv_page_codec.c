@@ -105,7 +105,8 @@ tv_page_open(const TvCipherContext *context, const TvPageIdentity *identity,
 	bool		has_tag = tv_cipher_has_tag((TvCipher) identity->cipher);
 	TvStatus	status;
 
-	if (!has_tag &&
+	/* under a tag it is 0 unless the server or a tool has set it */
+	if ((!has_tag || server_checksums || tv_page_checksum_field(bytes) != 0) &&
 		tv_page_checksum_field(bytes) != tv_page_checksum(page, identity->block))
 		return TV_PAGE_BAD_CHECKSUM;
 	if (entry && !has_tag && memcmp(entry->tag, bytes + TV_PAGE_CLEAR, TV_TAG_LEN) != 0)

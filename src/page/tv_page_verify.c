@@ -5,33 +5,52 @@
 #include "page/tv_page_verify.h"
 
 #include "miscadmin.h"
+#include "storage/bufpage.h"
 
 #include "base/tv_report.h"
 #include "page/tv_page_open.h"
 #include "page/tv_page_smgr.h"
 
-#define RETRIES 50
+#define RETRIES 20				/* of one page */
+#define RETRIES_IN_ALL 2000		/* of a fork: a file full of damage must end */
 #define RETRY_USEC 1000
 
+/*
+ * Open the page as it is on disk.  What has no tag can open to nonsense, which
+ * the server's own check of a page then sees, as it does after reading.
+ */
 static TvPageVerdict
-check_page(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber block)
+examine(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber block)
 {
 	PGAlignedBlock page;
 	TvPageExam	exam;
 
-	/* page and sidecar are two writes: between them a good page looks bad */
-	for (int i = 0; i < RETRIES; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		tv_page_read_raw(reln, fork, block, page.data);
-		tv_page_examine(file, fork, block, true, page.data, &exam);
-		if (exam.verdict == TV_VERDICT_GOOD || exam.verdict == TV_VERDICT_NEW)
-			break;
-		if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)
-			tv_report(ERROR, &exam.err);
-		pg_usleep(RETRY_USEC);
-	}
+	tv_page_read_raw(reln, fork, block, page.data);
+	tv_page_examine(file, fork, block, true, page.data, &exam);
+	if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)
+		tv_report(ERROR, &exam.err);
+	if (exam.verdict == TV_VERDICT_GOOD && !PageIsVerifiedExtended(page.data, block, 0))
+		return TV_VERDICT_CHECKSUM;
 	return exam.verdict;
+}
+
+/* Page and sidecar are two writes: between them a good page looks bad. */
+static TvPageVerdict
+check_page(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber block,
+		   int *retries)
+{
+	TvPageVerdict verdict = examine(file, reln, fork, block);
+
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < RETRIES && *retries > 0; i++)
+	{
+		if (verdict == TV_VERDICT_GOOD || verdict == TV_VERDICT_NEW)
+			break;
+		(*retries)--;
+		pg_usleep(RETRY_USEC);
+		verdict = examine(file, reln, fork, block);
+	}
+	return verdict;
 }
 
 void
@@ -39,6 +58,7 @@ tv_page_verify_fork(SMgrRelation reln, ForkNumber fork, TvPageCounts *counts)
 {
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
 	BlockNumber nblocks = tv_page_nblocks(reln, fork);
+	int			retries = RETRIES_IN_ALL;
 	TvError		err;
 
 	if (file->state == TV_STATE_UNRESOLVED)
@@ -53,7 +73,7 @@ tv_page_verify_fork(SMgrRelation reln, ForkNumber fork, TvPageCounts *counts)
 		tv_report(ERROR, &err);
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
-		switch (check_page(file, reln, fork, block))
+		switch (check_page(file, reln, fork, block, &retries))
 		{
 			case TV_VERDICT_GOOD:
 			case TV_VERDICT_NEW:
