@@ -1,0 +1,47 @@
+/*
+ * ddl_suspect_test.c
+ *	  The first look at a text misses no statement of ours.
+ */
+#include <string.h>
+
+#include "ddl/tv_ddl_suspect.h"
+#include "unit.h"
+
+static const char *const suspects[] = {
+	"encryption", "ENCRYPTION", "eNcRyPtEd", "decrypt", "x DECRYPT with",
+	"crypt", "CRYPT", "-- crypt", "'crypt'", "rotate", "ROTATE", "rOtAtE master key",
+	"oooorotate", "yyycrypt", "rrotate", "ccrypt", "\xc3\xa9 encrypted",
+	"SELECT 1; CREATE MASTER KEY ENCRYPTION BY HSM KEY_ID 'x'"
+};
+static const char *const others[] = {
+	"", "y", "o", "cry", "cryp", "rypt", "ypt", "rotat", "otate", "ro", "r", "c",
+	"SELECT abalance FROM pgbench_accounts WHERE aid = 1", "cr ypt", "ro tate",
+	"cry\xc3\xa9pt", "rot\tate", "PRIMARY KEY", "sYstem", "\xd9\xaf\x79", "cr\x19pt",
+	"CRYP\xd4", "[\x5fOTATE"
+};
+
+int
+main(void)
+{
+	char		text[64];
+
+	for (size_t i = 0; i < sizeof(suspects) / sizeof(suspects[0]); i++)
+		ok(tv_ddl_suspect(suspects[i]), "suspect: %s", suspects[i]);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		ok(!tv_ddl_suspect(others[i]), "not: %zu", i);
+
+	/* each single letter off */
+	for (int i = 0; i < 5; i++)
+	{
+		strcpy(text, "a crypt b");
+		text[2 + i] ^= 0x40;
+		ok(!tv_ddl_suspect(text), "letter %d of crypt is looked at", i);
+	}
+	for (int i = 0; i < 6; i++)
+	{
+		strcpy(text, "a rotate b");
+		text[2 + i] ^= 0x40;
+		ok(!tv_ddl_suspect(text), "letter %d of rotate is looked at", i);
+	}
+	return unit_done();
+}
