@@ -582,6 +582,7 @@ sub marker
 # pieces of eight that do not overlap count as found).
 #
 #	marker					what to look for
+#	also					other directories to search (array reference)
 #	skip_wal_until_sealed	leave out pg_wal
 #	skip_statistics_until_sealed	leave out pg_statistic and its TOAST table
 sub find_marker
@@ -623,7 +624,7 @@ sub find_markers
 				push @files, $path if -f $path;
 			}
 		},
-		$data);
+		$data, @{ $opt{also} // [] });
 	die "no files in $data" unless @files;
 
 	foreach my $path (@files)
@@ -638,7 +639,8 @@ sub find_markers
 			$first{$label} //= $at;
 			$hit{$label} = 1 if $at < 0 || abs($first{$label} - $at) >= 8;
 		}
-		push @{ $found{$_} }, substr($path, length($data) + 1) foreach keys %hit;
+		(my $name = $path) =~ s{^\Q$data\E/}{};
+		push @{ $found{$_} }, $name foreach keys %hit;
 	}
 	return \%found;
 }

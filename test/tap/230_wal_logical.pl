@@ -1,0 +1,119 @@
+# Logical decoding of sealed tables: test_decoding, and publication to a
+# subscriber whose tables are sealed too.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use TdeVault;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $publisher = TdeVault->create('publisher', streaming => 1, conf => "wal_level = logical\nmax_prepared_transactions = 5\nlogical_decoding_work_mem = 64kB\n");
+my $subscriber = TdeVault->create('subscriber', streaming => 1, conf => "wal_level = logical\n");
+
+$publisher->safe_psql('postgres', <<'SQL');
+CREATE TABLE t (id int PRIMARY KEY, v text, big text) USING tde_heap;
+ALTER TABLE t ALTER big SET STORAGE EXTERNAL;
+CREATE TABLE fully (id int, v text) USING tde_heap;
+ALTER TABLE fully REPLICA IDENTITY FULL;
+CREATE TABLE plain (id int PRIMARY KEY, v text) USING heap;
+CREATE TABLE dropped (id int PRIMARY KEY, v text) USING tde_heap;
+SELECT pg_create_logical_replication_slot('test', 'test_decoding');
+INSERT INTO t VALUES (1, 'one', repeat('big', 2000)), (2, 'two', NULL);
+INSERT INTO fully VALUES (1, 'one'), (2, 'two');
+UPDATE t SET v = 'uno' WHERE id = 1;
+UPDATE fully SET v = 'due' WHERE id = 2;
+UPDATE t SET id = 3 WHERE id = 2;
+DELETE FROM t WHERE id = 3;
+DELETE FROM fully WHERE id = 1;
+BEGIN; INSERT INTO t VALUES (10, 'ten'); SAVEPOINT a; INSERT INTO t VALUES (11, 'eleven'); ROLLBACK TO a; INSERT INTO plain VALUES (12, 'twelve'); COMMIT;
+COPY t (id, v) FROM stdin;
+20	copied
+21	copied too
+\.
+TRUNCATE fully;
+INSERT INTO t (id, v) VALUES (1, 'tried') ON CONFLICT (id) DO UPDATE SET v = excluded.v;
+INSERT INTO dropped SELECT g, 'was there ' || g FROM generate_series(1, 3) g;
+DROP TABLE dropped;
+VACUUM FULL t;
+CHECKPOINT;
+INSERT INTO t VALUES (30, 'after a rewrite');
+SQL
+
+my $want = <<'OUT';
+table public.t: INSERT: id[integer]:1 v[text]:'one' big[text]:'...'
+table public.t: INSERT: id[integer]:2 v[text]:'two' big[text]:null
+table public.fully: INSERT: id[integer]:1 v[text]:'one'
+table public.fully: INSERT: id[integer]:2 v[text]:'two'
+table public.t: UPDATE: id[integer]:1 v[text]:'uno' big[text]:unchanged-toast-datum
+table public.fully: UPDATE: old-key: id[integer]:2 v[text]:'two' new-tuple: id[integer]:2 v[text]:'due'
+table public.t: UPDATE: old-key: id[integer]:2 new-tuple: id[integer]:3 v[text]:'two' big[text]:null
+table public.t: DELETE: id[integer]:3
+table public.fully: DELETE: id[integer]:1 v[text]:'one'
+table public.t: INSERT: id[integer]:10 v[text]:'ten' big[text]:null
+table public.plain: INSERT: id[integer]:12 v[text]:'twelve'
+table public.t: INSERT: id[integer]:20 v[text]:'copied' big[text]:null
+table public.t: INSERT: id[integer]:21 v[text]:'copied too' big[text]:null
+table public.fully: TRUNCATE: (no-flags)
+table public.t: UPDATE: id[integer]:1 v[text]:'tried' big[text]:unchanged-toast-datum
+table public.dropped: INSERT: id[integer]:1 v[text]:'was there 1'
+table public.dropped: INSERT: id[integer]:2 v[text]:'was there 2'
+table public.dropped: INSERT: id[integer]:3 v[text]:'was there 3'
+table public.t: INSERT: id[integer]:30 v[text]:'after a rewrite' big[text]:null
+OUT
+my $changes = q{SELECT regexp_replace(data, '(big){3,}', '...') FROM pg_logical_slot_%s_changes('test', NULL, NULL, 'skip-empty-xacts', '1', 'include-xids', '0') WHERE data !~ '^(BEGIN|COMMIT)'};
+is($publisher->safe_psql('postgres', sprintf($changes, 'peek')) . "\n", $want, 'test_decoding yields every change');
+
+# Also after a crash, from the slot's position: the dropped table's key lives.
+$publisher->kill_postmaster;
+$publisher->start;
+$publisher->safe_psql('postgres', 'CHECKPOINT');
+is($publisher->safe_psql('postgres', sprintf($changes, 'peek')) . "\n", $want, 'the same after a crash');
+$publisher->restart;
+is($publisher->safe_psql('postgres', sprintf($changes, 'get')) . "\n", $want, 'and after a restart');
+
+# A transaction that spills.
+$publisher->safe_psql('postgres', q{INSERT INTO t SELECT g, 'spilled ' || g FROM generate_series(1000, 6000) g});
+$publisher->sql_is(q{SELECT count(*) FROM pg_logical_slot_get_changes('test', NULL, NULL) WHERE data LIKE '%spilled%'}, '5001', 'a large transaction');
+$publisher->sql_is(q{SELECT spill_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = 'test'}, 't', 'it was spilled');
+
+# --- publication and subscription ------------------------------------------
+
+my $connstr = $publisher->connstr . ' dbname=postgres';
+$publisher->safe_psql('postgres', 'CREATE PUBLICATION p FOR TABLE t, fully, plain');
+$subscriber->safe_psql('postgres', <<"SQL");
+CREATE TABLE t (id int PRIMARY KEY, v text, big text) USING tde_heap;
+CREATE TABLE fully (id int, v text) USING tde_heap;
+CREATE TABLE plain (id int PRIMARY KEY, v text) USING tde_heap;
+CREATE SUBSCRIPTION s CONNECTION '$connstr' PUBLICATION p WITH (streaming = on);
+SQL
+$subscriber->wait_for_subscription_sync($publisher, 's');
+my $digest = q{SELECT 't', count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t UNION ALL
+	SELECT 'fully', count(*), md5(string_agg(f::text, ',' ORDER BY id)) FROM fully f UNION ALL
+	SELECT 'plain', count(*), md5(string_agg(p::text, ',' ORDER BY id)) FROM plain p};
+$subscriber->sql_is($digest, $publisher->safe_psql('postgres', $digest), 'initial copy');
+
+$publisher->safe_psql('postgres', <<'SQL');
+UPDATE t SET v = v || '!', big = repeat('more', 3000) WHERE id % 10 = 0;
+DELETE FROM t WHERE id % 7 = 0;
+INSERT INTO fully SELECT g, 'row ' || g FROM generate_series(1, 1000) g;
+UPDATE fully SET v = 'changed' WHERE id < 10;
+DELETE FROM fully WHERE id > 990;
+BEGIN;
+INSERT INTO t SELECT g, 'streamed ' || g FROM generate_series(10000, 20000) g;
+SAVEPOINT a;
+DELETE FROM t WHERE id > 15000;
+ROLLBACK TO a;
+UPDATE t SET v = 'streamed update' WHERE id > 19000;
+COMMIT;
+VACUUM FULL fully;
+INSERT INTO fully VALUES (5000, 'after the rewrite');
+SQL
+$publisher->wait_for_catchup('s');
+$subscriber->sql_is($digest, $publisher->safe_psql('postgres', $digest), 'changes');
+$publisher->sql_is(q{SELECT stream_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = 's'}, 't', 'a transaction was streamed while in progress');
+$publisher->verify_ok('verify is clean on the publisher');
+$subscriber->verify_ok('verify is clean on the subscriber');
+
+done_testing();
