@@ -10,7 +10,11 @@
 # matter.  Takes some minutes, so it is not part of "make test".  Needs what
 # "make test" installed.
 #
-#	KEEP=1	keep the temporary directory
+#	KEEP=1		keep the temporary directory
+#	STANDBY=1	the encrypted server has a streaming standby, and
+#				wal_consistency_checking = all compares every page that WAL
+#				changes there; at the end the standby's pages are verified, and
+#				its contents compared with the primary's
 
 set -u -o pipefail
 source=${1:?usage: test/run_server_suites.sh SOURCE [regress] [isolation]}
@@ -22,6 +26,7 @@ libdir=$("$bindir/pg_config" --pkglibdir)
 pgtest=$(dirname "$(dirname "$("$bindir/pg_config" --pgxs)")")/test
 tmp=$(mktemp -d /tmp/tde_vault_suites.XXXXXX)
 running=
+standby=
 failed=0
 compared=0
 
@@ -35,6 +40,8 @@ as_server()
 
 stop_server()
 {
+	[ -n "$standby" ] && as_server "$bindir/pg_ctl" -D "$tmp/standby/data" -m fast stop >/dev/null 2>&1
+	standby=
 	[ -n "$running" ] && as_server "$bindir/pg_ctl" -D "$tmp/$running/data" -m fast stop >/dev/null 2>&1
 	running=
 }
@@ -69,6 +76,11 @@ start_server()
 			shared_preload_libraries = 'tde_vault'
 			tde_vault.key_provider = 'pkcs11:token=tdevault?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:$tmp/pin'
 		CONF
+		[ -n "${STANDBY:-}" ] && as_server tee -a "$dir/data/postgresql.conf" >/dev/null <<-CONF
+			wal_consistency_checking = all
+			wal_keep_size = 20GB
+			max_standby_streaming_delay = -1
+		CONF
 	fi
 	as_server "$bindir/pg_ctl" -w -D "$dir/data" -l "$dir/log" start >>"$tmp/$1.log" 2>&1 || return 1
 	running=$1
@@ -79,6 +91,58 @@ start_server()
 		as_server "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h "$tmp" -d postgres \
 			-c 'ALTER SYSTEM SET default_table_access_method = tde_heap' -c 'SELECT pg_reload_conf()' >/dev/null
 	fi
+}
+
+standby_sql() { as_server "$bindir/psql" -X -At -h "$tmp" -p 5433 "$@"; }
+
+# dump DATABASE OPTION ...: without the random words around the script, and
+# without what a sequence will give next, which WAL has in advance
+dump()
+{
+	local db=$1
+	shift
+	as_server "$bindir/pg_dump" -h "$tmp" --no-unlogged-table-data "$@" "$db" 2>>"$tmp/dump.log" | grep -avE '^\\(un)?restrict |^SELECT pg_catalog.setval'
+}
+
+start_standby()
+{
+	as_server mkdir -p "$tmp/standby"
+	as_server "$bindir/pg_basebackup" -h "$tmp" -D "$tmp/standby/data" -R -X stream -c fast &&
+		as_server sh -c "echo port = 5433 >>'$tmp/standby/data/postgresql.conf'" &&
+		as_server "$bindir/pg_ctl" -w -D "$tmp/standby/data" -l "$tmp/standby/log" start >/dev/null || return 1
+	standby=1
+}
+
+# The standby has replayed all: its pages verify, and it holds the same.
+check_standby()
+{
+	local lsn db at=
+	lsn=$(as_server "$bindir/psql" -X -At -h "$tmp" -d postgres -c 'SELECT pg_current_wal_flush_lsn()')
+	for _ in $(seq 600)
+	do
+		at=$(standby_sql -d postgres -c "SELECT pg_last_wal_replay_lsn() >= '$lsn'" 2>/dev/null)
+		[ "$at" = t ] && break
+		sleep 1
+	done
+	if [ "$at" != t ] || grep -aE 'PANIC|FATAL:  (inconsistent|encrypted|WAL)' "$tmp/standby/log"
+	then
+		echo "standby: did not replay to $lsn"
+		tail -n 5 "$tmp/standby/log"
+		failed=1
+		return
+	fi
+	for db in $(standby_sql -d postgres -c "SELECT datname FROM pg_database WHERE datname LIKE '%regression'")
+	do
+		standby_sql -d "$db" -c "SELECT 'standby, $db: ' || count(DISTINCT s.relation) || ' encrypted relations, ' || coalesce(sum(v.bad), 0) || ' bad pages' \
+			FROM (SELECT DISTINCT relation FROM tde_vault.encryption_status WHERE relkind IN ('r', 'm', 'S')) s, LATERAL tde_vault.verify(s.relation) v"
+		dump "$db" -p 5433 >"$tmp/standby.dump"
+		dump "$db" >"$tmp/primary.dump"
+		if [ -s "$tmp/standby.dump" ] && cmp "$tmp/primary.dump" "$tmp/standby.dump"
+		then echo "standby, $db: a dump is the same, $(wc -l <"$tmp/standby.dump") lines"
+		else failed=1
+		fi
+	done
+	echo "standby: $("$bindir/pg_waldump" --stats=rmgr -p "$tmp/vault/data/pg_wal" -s "$walstart" 2>/dev/null | awk '/custom217/ { print $2 " sealed records replayed" }')"
 }
 
 # run_suite SUITE plain|vault
@@ -141,6 +205,11 @@ as_server softhsm2-util --init-token --free --label tdevault --so-pin 12345678 -
 for kind in plain vault
 do
 	start_server $kind || { cat "$tmp/$kind.log" "$tmp/$kind/log"; failed=1; exit 1; }
+	if [ $kind = vault ] && [ -n "${STANDBY:-}" ]
+	then
+		start_standby || { tail "$tmp/standby/log"; failed=1; exit 1; }
+		walstart=$(as_server "$bindir/psql" -X -At -h "$tmp" -d postgres -c 'SELECT pg_current_wal_flush_lsn()')
+	fi
 	for suite in $suites
 	do
 		begun=$SECONDS
@@ -153,6 +222,7 @@ do
 			as_server "$bindir/psql" -X -At -h "$tmp" -d $db -c "SELECT '$db: ' || count(DISTINCT s.relation) || ' encrypted relations, ' || coalesce(sum(v.bad), 0) || ' bad pages' \
 				FROM (SELECT DISTINCT relation FROM tde_vault.encryption_status WHERE relkind IN ('r', 'm', 'S')) s, LATERAL tde_vault.verify(s.relation) v" 2>/dev/null
 		done
+		[ -n "$standby" ] && check_standby
 		grep -aE 'PANIC|server process .* was terminated' "$tmp/vault/log" && failed=1
 	fi
 	stop_server
