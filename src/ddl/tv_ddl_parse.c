@@ -116,8 +116,8 @@ typedef struct Tokens
 {
 	const char *text;
 	TvDdlToken *token;			/* palloc'd, at least one free */
-	int			count;
-	int			allocated;
+	Size		count;
+	Size		allocated;
 } Tokens;
 
 static TvDdlToken *
@@ -126,7 +126,7 @@ append(Tokens *tokens)
 	if (tokens->count == tokens->allocated)
 	{
 		tokens->allocated *= 2;
-		tokens->token = repalloc(tokens->token, tokens->allocated * sizeof(TvDdlToken));
+		tokens->token = repalloc_huge(tokens->token, tokens->allocated * sizeof(TvDdlToken));
 	}
 	memset(&tokens->token[tokens->count], 0, sizeof(TvDdlToken));
 	return &tokens->token[tokens->count++];

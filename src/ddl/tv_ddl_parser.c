@@ -13,6 +13,7 @@
 
 #include "mb/pg_wchar.h"
 #include "nodes/parsenodes.h"
+#include "utils/memutils.h"
 
 #include "ddl/tv_ddl_parse.h"
 #include "ddl/tv_ddl_script.h"
@@ -130,6 +131,26 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 	}
 }
 
+/*
+ * What of ours is in the text.  False: nothing, and the tokens of what may be
+ * megabytes of ordinary SQL are forgotten.
+ */
+static bool
+read_script(const char *text, TvDdlScript *script)
+{
+	MemoryContext tokens = AllocSetContextCreate(CurrentMemoryContext, "tde_vault tokens",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(tokens);
+
+	tv_ddl_read_script(tv_ddl_tokenize(text), script);
+	MemoryContextSwitchTo(before);
+	if (script->mistake.statement != NULL || script->statements != NIL ||
+		script->clauses != NIL || script->columns != NIL)
+		return true;
+	MemoryContextDelete(tokens);
+	return false;
+}
+
 static List *
 parse_with_ours(const char *text)
 {
@@ -137,11 +158,10 @@ parse_with_ours(const char *text)
 	char	   *ordinary;
 	List	   *tree;
 
-	tv_ddl_read_script(tv_ddl_tokenize(text), &script);
+	if (!read_script(text, &script))
+		return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
 	if (script.mistake.statement != NULL)
 		throw_mistake(text, &script);
-	if (script.statements == NIL && script.clauses == NIL && script.columns == NIL)
-		return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
 	ordinary = tv_ddl_ordinary_text(text, strlen(text), &script);
 	refuse_encrypted_columns(text, ordinary, script.columns);
 	tree = tv_ddl_parse(ordinary, RAW_PARSE_DEFAULT);
