@@ -27,11 +27,7 @@ use Time::HiRes ();
 
 our @ISA = ('PostgreSQL::Test::Cluster');
 
-# The write-ahead log is not sealed yet.  Searches for plaintext therefore
-# leave it out; delete this switch, and its uses, when it is.
-use constant SKIP_WAL_UNTIL_SEALED => 1;
-
-# Nor are planner statistics: ANALYZE puts values into pg_statistic, a catalog
+# Planner statistics are not sealed yet: ANALYZE puts values into pg_statistic, a catalog
 # that exists before the extension does.  REFRESH MATERIALIZED VIEW
 # CONCURRENTLY runs it, too.  Delete this switch when that is solved.
 use constant SKIP_STATISTICS_UNTIL_SEALED => 1;
@@ -583,7 +579,6 @@ sub marker
 #
 #	marker					what to look for
 #	also					other directories to search (array reference)
-#	skip_wal_until_sealed	leave out pg_wal
 #	skip_statistics_until_sealed	leave out pg_statistic and its TOAST table
 sub find_marker
 {
@@ -619,7 +614,6 @@ sub find_markers
 			no_chdir    => 1,
 			wanted      => sub {
 				my $path = $File::Find::name;
-				return if $opt{skip_wal_until_sealed} && $path =~ m{^\Q$data\E/pg_wal(/|$)};
 				return if $opt{skip_statistics_until_sealed} && $path =~ m{/base/\d+/(2619|2840)$};
 				push @files, $path if -f $path;
 			}

@@ -57,8 +57,7 @@ is((stat $node->keyring_path)[2] & 07777, 0600, 'so is the keyring');
 
 $node->stop_clean;
 $node->sealed_on_disk_ok($_, 'pages are ciphertext: ' . (split m{/}, $_)[-1]) foreach @paths;
-my $found = $node->find_markers({ secret => $secret, control => $control },
-	skip_wal_until_sealed => TdeVault::SKIP_WAL_UNTIL_SEALED);
+my $found = $node->find_markers({ secret => $secret, control => $control });
 is("@{ $found->{secret} }", '', 'no file holds the value');
 isnt("@{ $found->{control} }", '', 'the same search finds the value of a plain table');
 

@@ -216,8 +216,7 @@ is( $session{vault}->query_safe('SELECT tde_vault.is_encrypted(\'tt\') AND tde_v
 my @temp_files = split /\n/, $session{vault}->query_safe(
 	q{SELECT pg_relation_filepath(c) FROM unnest('{tt,tt_pkey,tt_v_idx,tw}'::regclass[]) c});
 my $found = $node->find_markers(
-	{ vault => $marker{'vault temporary'}, plain => $marker{'plain temporary'} },
-	skip_wal_until_sealed => TdeVault::SKIP_WAL_UNTIL_SEALED);
+	{ vault => $marker{'vault temporary'}, plain => $marker{'plain temporary'} });
 is("@{ $found->{vault} }", '', 'temporary: no file holds the marker');
 isnt("@{ $found->{plain} }", '', 'temporary: the control is found');
 $node->sealed_on_disk_ok($node->data_dir . "/$temp_files[0]", 'temporary: pages are ciphertext');
@@ -270,7 +269,6 @@ $node->stop_clean;
 delete $marker{'vault temporary'};
 delete $marker{'plain temporary'};
 $found = $node->find_markers(\%marker,
-	skip_wal_until_sealed        => TdeVault::SKIP_WAL_UNTIL_SEALED,
 	skip_statistics_until_sealed => TdeVault::SKIP_STATISTICS_UNTIL_SEALED);
 
 # The log rightly holds what was written while a table was plain, and (until
@@ -333,7 +331,6 @@ else
 $node->stop_clean;
 my %vault_markers = map { $_ => $marker{$_} } grep { /^vault/ } keys %marker;
 $found = $node->find_markers(\%vault_markers,
-	skip_wal_until_sealed        => TdeVault::SKIP_WAL_UNTIL_SEALED,
 	skip_statistics_until_sealed => TdeVault::SKIP_STATISTICS_UNTIL_SEALED);
 is(join(' ', grep { !m{^pg_wal/} } map { @{ $found->{$_} } } sort keys %$found), '', 'CREATE DATABASE: no file holds a marker');
 $node->start;
