@@ -1,3 +1,20 @@
+-- Objects that somebody else could put into our schema could be called with the
+-- rights of these: it must be new, or its owner ours.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace n
+               WHERE n.nspname = 'tde_vault'
+                 AND (n.nspacl IS NOT NULL
+                      OR n.nspowner <> (SELECT r.oid FROM pg_catalog.pg_roles r
+                                        WHERE r.rolname = current_user))) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'schema "tde_vault" exists and is not yours alone',
+            HINT = 'Drop or rename it, then create the extension.';
+    END IF;
+END
+$$;
+
 -- Keys: master key, access method.
 
 CREATE FUNCTION tde_vault.tde_heap_handler(internal)

@@ -95,8 +95,8 @@ LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM tde_vault.require_relation(relation);
-    IF NOT tde_vault.may_inspect(relation) THEN
+    PERFORM tde_vault.require_relation(relation::pg_catalog.oid);
+    IF NOT tde_vault.may_inspect(relation::pg_catalog.oid) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
             MESSAGE = format('permission denied for relation %s', relation),
@@ -117,7 +117,7 @@ LANGUAGE sql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT m::regclass, v.fork, v.pages, v.sealed, v.unsealed, v.bad
-    FROM tde_vault.relation_family(tde_vault.require_relation($1)::regclass) m
+    FROM tde_vault.relation_family(tde_vault.require_relation($1::pg_catalog.oid)::regclass) m
     CROSS JOIN LATERAL tde_vault.verify_relation(m) v
 $$;
 COMMENT ON FUNCTION tde_vault.verify(regclass) IS

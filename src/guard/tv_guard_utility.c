@@ -18,6 +18,8 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -32,6 +34,9 @@
 #include "page/tv_page_smgr.h"
 
 #define HEAP_AM_NAME "tde_heap"
+
+/* The database that the statement at hand drops, as dropdb() told. */
+static Oid	dropped_database = InvalidOid;
 
 static ProcessUtility_hook_type next_utility = NULL;
 static object_access_hook_type next_object_access = NULL;
@@ -58,10 +63,31 @@ option_string(List *options, const char *name)
 	{
 		DefElem    *option = lfirst(lc);
 
+		/* DEFAULT comes without an argument */
 		if (strcmp(option->defname, name) == 0)
-			return defGetString(option);
+			return option->arg ? defGetString(option) : NULL;
 	}
 	return NULL;
+}
+
+/*
+ * The database of that name, locked: a name can change while one waits for
+ * the lock, and what is checked must be what the statement then works on.
+ */
+static Oid
+lock_database(const char *name, LOCKMODE mode)
+{
+	for (;;)
+	{
+		Oid			database = get_database_oid(name, true);
+
+		if (!OidIsValid(database))
+			return InvalidOid;
+		LockSharedObject(DatabaseRelationId, database, 0, mode);
+		if (get_database_oid(name, true) == database)
+			return database;
+		UnlockSharedObject(DatabaseRelationId, database, 0, mode);
+	}
 }
 
 /*
@@ -77,7 +103,7 @@ check_create_database(CreatedbStmt *stmt)
 
 	if (strategy == NULL || pg_strcasecmp(strategy, "file_copy") != 0)
 		return;
-	database = get_database_oid(template ? template : "template1", true);
+	database = lock_database(template ? template : "template1", ShareLock);
 	if (!OidIsValid(database) || !tv_keyring_database_in_use(database))
 		return;
 	ereport(ERROR,
@@ -90,10 +116,12 @@ check_create_database(CreatedbStmt *stmt)
 static void
 check_alter_database(AlterDatabaseStmt *stmt)
 {
-	Oid			database = get_database_oid(stmt->dbname, true);
+	Oid			database;
 
-	if (option_string(stmt->options, "tablespace") == NULL ||
-		!OidIsValid(database) || !tv_keyring_database_in_use(database))
+	if (option_string(stmt->options, "tablespace") == NULL)
+		return;
+	database = lock_database(stmt->dbname, AccessExclusiveLock);
+	if (!OidIsValid(database) || !tv_keyring_database_in_use(database))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -149,8 +177,23 @@ after_alter_table(AlterTableStmt *stmt)
 		tv_page_adopt_sequence(lfirst_oid(lc), table);
 }
 
+/* With enforce_encryption: does the command leave a permanent table plain? */
+static bool
+makes_plaintext(AlterTableCmd *cmd, RangeVar *table)
+{
+	Oid			relid;
+
+	if (cmd->subtype == AT_SetAccessMethod)
+		return strcmp(cmd->name, HEAP_AM_NAME) != 0;
+	if (cmd->subtype != AT_SetLogged)
+		return false;
+	relid = RangeVarGetRelid(table, NoLock, true);
+	return OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_SEQUENCE &&
+		!is_encrypted_table(relid);
+}
+
 static void
-check_set_access_method(AlterTableStmt *stmt)
+check_stays_encrypted(AlterTableStmt *stmt)
 {
 	ListCell   *lc;
 
@@ -158,11 +201,13 @@ check_set_access_method(AlterTableStmt *stmt)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
 
-		if (cmd->subtype != AT_SetAccessMethod || strcmp(cmd->name, HEAP_AM_NAME) == 0)
+		if (!makes_plaintext(cmd, stmt->relation))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
-				 errmsg("table \"%s\" must stay encrypted", stmt->relation->relname),
+				 cmd->subtype == AT_SetAccessMethod ?
+				 errmsg("table \"%s\" must stay encrypted", stmt->relation->relname) :
+				 errmsg("table \"%s\" would not be encrypted", stmt->relation->relname),
 				 errdetail("tde_vault.enforce_encryption is on."),
 				 errhint("Use the access method " HEAP_AM_NAME ".")));
 	}
@@ -196,7 +241,7 @@ before(Node *stmt)
 			return;
 		case T_AlterTableStmt:
 			if (tv_setting_enforce_encryption)
-				check_set_access_method((AlterTableStmt *) stmt);
+				check_stays_encrypted((AlterTableStmt *) stmt);
 			return;
 		default:
 			return;
@@ -204,7 +249,7 @@ before(Node *stmt)
 }
 
 static void
-after(Node *stmt, Oid dropped_database)
+after(Node *stmt)
 {
 	switch (nodeTag(stmt))
 	{
@@ -218,8 +263,13 @@ after(Node *stmt, Oid dropped_database)
 			after_alter_table((AlterTableStmt *) stmt);
 			return;
 		case T_DropdbStmt:
-			if (OidIsValid(dropped_database))
+			CommandCounterIncrement();
+			if (OidIsValid(dropped_database) && get_database_name(dropped_database) == NULL)
 				tv_page_drop_database(dropped_database);
+			dropped_database = InvalidOid;
+			return;
+		case T_CreatedbStmt:
+			tv_page_copies_end();
 			return;
 		default:
 			return;
@@ -237,23 +287,27 @@ run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 }
 
-/* A database that could not be copied leaves no keys behind. */
+static void
+abandon_copies(int code, Datum arg)
+{
+	tv_page_copies_abandon();
+}
+
+/*
+ * A database that could not be copied leaves no keys behind, also when the
+ * session is terminated.
+ */
 static void
 run_create_database(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 					ProcessUtilityContext context, ParamListInfo params,
 					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	tv_page_copies_begin();
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 	{
 		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	}
-	PG_CATCH();
-	{
-		tv_page_copies_abandon();
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 }
 
 static void
@@ -262,12 +316,11 @@ guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			  QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *stmt = pstmt->utilityStmt;
-	Oid			dropped = InvalidOid;
 	int			nest = -1;
 
 	before(stmt);
 	if (IsA(stmt, DropdbStmt))
-		dropped = get_database_oid(((DropdbStmt *) stmt)->dbname, true);
+		dropped_database = InvalidOid;
 	if (refreshes_encrypted(stmt))
 	{
 		nest = NewGUCNestLevel();
@@ -280,7 +333,7 @@ guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	if (nest >= 0)
 		AtEOXact_GUC(true, nest);
-	after(stmt, dropped);
+	after(stmt);
 }
 
 static void
@@ -305,6 +358,10 @@ guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 
 	if (next_object_access)
 		next_object_access(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == DatabaseRelationId)
+		dropped_database = objectId;	/* dropdb() has locked and checked it */
+	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
+		tv_page_forget_temp_sequence(objectId);
 	if (!tv_setting_enforce_encryption || access != OAT_POST_CREATE ||
 		classId != RelationRelationId || subId != 0)
 		return;

@@ -328,6 +328,49 @@ tv_keyring_binding(Oid database, Oid relid, TvKeyringFile *out)
 	return tv_keyring_lookup(&node, out);
 }
 
+/* The next binding of database from after *slot; its key's copy in to, or 0. */
+static bool
+next_binding(Oid from, Oid to, uint32 *slot, Oid *relid, uint64 *key)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		found = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	while (!found && *slot < tv_keyring_shared->file_top)
+	{
+		TvFileSlot *file = tv_keyring_file_slot(++(*slot));
+		TvKeySlot  *source;
+		TvKeySlot  *copy;
+
+		if (file == NULL || file->node.dbNode != from || !(file->flags & TV_FILE_BINDING))
+			continue;
+		source = tv_keyring_find_key(file->key, 0);
+		copy = source ? tv_keyring_find_table(to, source->table) : NULL;
+		found = true;
+		*relid = file->node.relNode;
+		*key = copy ? copy->id : 0;
+	}
+	LWLockRelease(lock);
+	return found;
+}
+
+TvStatus
+tv_keyring_copy_bindings(Oid from, Oid to, TvError *err)
+{
+	uint32		slot = 0;
+	Oid			relid;
+	uint64		key;
+
+	while (next_binding(from, to, &slot, &relid, &key))
+	{
+		TvStatus	status = key ? tv_keyring_bind(to, relid, key, err) : TV_OK;
+
+		if (status != TV_OK)
+			return status;
+	}
+	return TV_OK;
+}
+
 static TvStatus
 append_removal(TvRecordType type, const RelFileNode *node, bool sync, TvError *err)
 {

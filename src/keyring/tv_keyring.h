@@ -109,6 +109,9 @@ extern TvStatus tv_keyring_assign(const RelFileNode *node, uint64 key,
 extern TvStatus tv_keyring_bind(Oid database, Oid relid, uint64 key, TvError *err);
 extern bool tv_keyring_binding(Oid database, Oid relid, TvKeyringFile *out);
 
+/* Bind in database "to" what is bound in "from", to the keys of the copies. */
+extern TvStatus tv_keyring_copy_bindings(Oid from, Oid to, TvError *err);
+
 /* The file was removed; recovery may need its key until the next checkpoint. */
 extern TvStatus tv_keyring_drop(const RelFileNode *node, TvError *err);
 

@@ -14,13 +14,14 @@
 #define TV_PREFIX_MAX 4096		/* server starts; see tv_page_nonce.c */
 #define TV_NO_SLOT 0			/* slots count from 1 */
 
-/* A relation file or a binding (node.spcNode 0).  40 bytes. */
+/* A relation file or a binding (node.spcNode 0).  48 bytes. */
 typedef struct TvFileSlot
 {
 	RelFileNode node;
 	uint32		next;			/* chain, or free list */
 	uint64		key;			/* id of its table key */
-	uint64		pos;			/* its record in the file; once dropped, the LSN */
+	uint64		pos;			/* its record in the keyring file */
+	XLogRecPtr	dropped_at;		/* if dropped */
 	uint8		cipher;
 	uint8		flags;
 } TvFileSlot;
@@ -75,6 +76,8 @@ typedef struct TvKeyringShared
 	uint32		file_free;
 	uint32		key_free;
 	uint32		n_buckets;		/* power of two */
+	uint32		since_sweep;	/* records appended since the last attempt */
+	XLogRecPtr	swept;			/* horizon of the last sweep */
 } TvKeyringShared;
 
 extern TvKeyringShared *tv_keyring_shared;

@@ -28,6 +28,8 @@
 #define KEYRING_PATH "tde_vault/keyring"
 #define KEYRING_NEW_PATH "tde_vault/keyring.new"
 #define COMPACT_MIN (1024 * 1024)	/* bytes: smaller files are left alone */
+#define SWEEP_MIN 1024			/* dropped files that are worth a look */
+#define SWEEP_EVERY 256			/* records */
 #define BYTES_PER_FILE 96
 #define BYTES_PER_KEY 160
 
@@ -72,6 +74,18 @@ sync_fd(int fd, const char *path, TvError *err)
 	if (pg_fsync(fd) != 0)
 		return io_error(err, "fsync", path);
 	return TV_OK;
+}
+
+/*
+ * Data that may be lost after a failed fsync is not retried: the kernel may
+ * report success the second time without having written it (fd.c,
+ * data_sync_elevel).  WAL has what is lost, so recovery restores it.
+ */
+static void
+panic_on_lost_sync(const TvError *err)
+{
+	if (data_sync_elevel(WARNING) == PANIC)
+		tv_report(PANIC, err);
 }
 
 static TvStatus
@@ -162,10 +176,16 @@ static TvStatus
 commit_file(int fd, TvError *err)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
-	TvStatus	status = sync_fd(fd, KEYRING_PATH, err);
+	TvError		failure;
+	TvStatus	status = sync_fd(fd, KEYRING_PATH, &failure);
 
 	if (status != TV_OK)
+	{
+		panic_on_lost_sync(&failure);
+		if (err)
+			*err = failure;
 		return status;
+	}
 	shared->header.committed = pg_atomic_read_u64(&shared->appended);
 	pg_atomic_write_u64(&shared->flushed, shared->header.committed);
 	return write_header(fd, KEYRING_PATH, &shared->header, err);
@@ -240,6 +260,32 @@ move_positions(int from)
 	}
 }
 
+/* Read the new file as a server that starts would. */
+static TvStatus
+check_copy(int fd, const TvKeyringHeader *header, uint64 length, TvError *err)
+{
+	uint64		pos = TV_KEYRING_SECTOR;
+	uint8		check[TV_KEYRING_CHECK_LEN];
+
+	memcpy(check, header->seed, sizeof(check));
+	while (pos < length)
+	{
+		uint8		buf[TV_KEYRING_RECORD_MAX];
+		ssize_t		got = pg_pread(fd, buf, Min(sizeof(buf), length - pos), (off_t) pos);
+		TvRecord	record;
+		size_t		used;
+		TvStatus	status;
+
+		if (got <= 0)
+			return io_error(err, "read", KEYRING_NEW_PATH);
+		status = tv_keyring_record_decode(buf, got, pos, check, &record, &used);
+		if (status != TV_OK)
+			return tv_error(err, status, "compacted keyring does not read back");
+		pos += used;
+	}
+	return TV_OK;
+}
+
 /*
  * Rewrite the file with live records only.  Both locks are held exclusively.
  * Until the rename the old file is the keyring; a failure leaves it so.
@@ -265,6 +311,8 @@ compact(int old_fd, TvError *err)
 	if (status == TV_OK)
 		status = write_header(fd, KEYRING_NEW_PATH, &header, err);
 	if (status == TV_OK)
+		status = check_copy(fd, &header, length, err);
+	if (status == TV_OK)
 		status = sync_fd(fd, KEYRING_NEW_PATH, err);
 	if (status == TV_OK && rename(KEYRING_NEW_PATH, KEYRING_PATH) != 0)
 		status = io_error(err, "rename", KEYRING_NEW_PATH);
@@ -276,6 +324,8 @@ compact(int old_fd, TvError *err)
 		pg_atomic_write_u64(&shared->appended, length);
 		pg_atomic_write_u64(&shared->flushed, length);
 		status = sync_directory(KEYRING_DIR, err);
+		if (status != TV_OK && err)
+			panic_on_lost_sync(err);
 	}
 	close(fd);
 	return status;
@@ -334,6 +384,24 @@ horizon(void)
 	return XLogRecPtrIsInvalid(slots) ? redo : Min(redo, slots);
 }
 
+/* Free what no WAL refers to any more, if that can have become more. */
+static bool
+sweep_dropped(void)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	XLogRecPtr	before = horizon();
+
+	shared->since_sweep = 0;
+	if (before == shared->swept)
+		return false;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	tv_keyring_sweep(before, false);
+	LWLockRelease(lock);
+	shared->swept = before;
+	return true;
+}
+
 static void
 tidy(int fd)
 {
@@ -341,14 +409,9 @@ tidy(int fd)
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvError		err;
 
-	if (shared->n_dropped > 1024 && shared->n_dropped > shared->n_files / 4)
-	{
-		XLogRecPtr	before = horizon();
-
-		LWLockAcquire(lock, LW_EXCLUSIVE);
-		tv_keyring_sweep(before, false);
-		LWLockRelease(lock);
-	}
+	if (shared->n_dropped > SWEEP_MIN && shared->n_dropped > shared->n_files / 4 &&
+		++shared->since_sweep >= SWEEP_EVERY)
+		sweep_dropped();
 	if (!wants_compaction())
 		return;
 	LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -430,6 +493,12 @@ append(const TvRecord *record, bool sync, bool unless_known, TvError *err)
 	if (status == TV_OK)
 		status = write_at(fd, buf, len, pos, KEYRING_PATH, err);
 	if (status == TV_OK)
+	{
+		LWLockAcquire(table_lock, LW_EXCLUSIVE);
+		status = tv_keyring_apply(record, pos, err);
+		LWLockRelease(table_lock);
+	}
+	if (status == TV_ERR_NO_MEMORY && sweep_dropped())
 	{
 		LWLockAcquire(table_lock, LW_EXCLUSIVE);
 		status = tv_keyring_apply(record, pos, err);
@@ -540,7 +609,8 @@ load_failed(const char *path, TvError *err)
 
 /* Records from the header to the end; returns where good records end. */
 static uint64
-load_records(const uint8 *data, size_t len, TvKeyringHeader *header)
+load_records(const uint8 *data, size_t len, const TvKeyringHeader *header,
+			 XLogRecPtr redo, bool clean)
 {
 	uint64		pos = TV_KEYRING_SECTOR;
 	TvError		err;
@@ -553,7 +623,9 @@ load_records(const uint8 *data, size_t len, TvKeyringHeader *header)
 
 		status = tv_keyring_record_decode(data + pos, len - pos, pos,
 										  tv_keyring_shared->check, &record, &used);
-		if (status == TV_ERR_TRUNCATED && pos >= header->committed)
+		/* above that nothing was synced; after a crash, WAL has what is missing */
+		if (pos >= header->committed &&
+			(status == TV_ERR_TRUNCATED || (status == TV_ERR_CORRUPT && !clean)))
 		{
 			ereport(LOG,
 					(errmsg("keyring ends in a record that a crash cut off, at byte " UINT64_FORMAT, pos),
@@ -576,6 +648,12 @@ load_records(const uint8 *data, size_t len, TvKeyringHeader *header)
 			status = tv_keyring_apply(&record, pos, &err);
 		else
 			(void) tv_error(&err, status, "keyring is damaged: the record at byte " UINT64_FORMAT " was changed", pos);
+		if (status == TV_ERR_NO_MEMORY)
+		{
+			/* most of what is read may have been dropped since */
+			tv_keyring_sweep(redo, false);
+			status = tv_keyring_apply(&record, pos, &err);
+		}
 		if (status != TV_OK)
 			load_failed(KEYRING_PATH, &err);
 		pos += used;
@@ -663,16 +741,16 @@ tv_keyring_load(void)
 
 	shared->header = header;
 	memcpy(shared->check, header.seed, sizeof(shared->check));
-	pg_atomic_write_u64(&shared->appended, load_records(data, len, &header));
-	/* what a crash left unsynced is synced before it is relied on */
-	pg_atomic_write_u64(&shared->flushed, 0);
-	shared->exists = true;
-	pfree(data);
 	/* a backup is recovered from where its label says, slots may read before */
 	if (stat("backup_label", &st) == 0)
 		clean = false;
 	if (stat("backup_label", &st) == 0 || has_slots())
 		redo = InvalidXLogRecPtr;
+	pg_atomic_write_u64(&shared->appended, load_records(data, len, &header, redo, clean));
+	/* what a crash left unsynced is synced before it is relied on */
+	pg_atomic_write_u64(&shared->flushed, 0);
+	shared->exists = true;
+	pfree(data);
 	tv_keyring_sweep(redo, clean);
 }
 

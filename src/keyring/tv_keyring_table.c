@@ -336,14 +336,13 @@ apply_file(const TvFileRecord *record, uint64 pos, TvError *err)
 	uint32		slot;
 	uint32	   *head;
 
+	/*
+	 * A record that outlived its key says nothing any more.  Should a file be
+	 * missed because of that, the pages of an encrypted relation refuse to be
+	 * read as plain ones.
+	 */
 	if (tv_keyring_find_key(record->table_key, 0) == NULL)
-	{
-		if (record->flags & TV_FILE_BINDING)
-			return TV_OK;		/* outlived its table's key */
-		return tv_error(err, TV_ERR_CORRUPT,
-						"keyring names table key %016" INT64_MODIFIER "x for file %u/%u/%u but does not hold it",
-						record->table_key, node.spcNode, node.dbNode, node.relNode);
-	}
+		return TV_OK;
 	if (file != NULL)
 		free_file(file);
 
@@ -388,7 +387,7 @@ apply_removal(const TvFileRemovalRecord *record, bool forget)
 		return;
 	count_file(file->key, -1, 1);
 	file->flags |= TV_SLOT_DROPPED;
-	file->pos = record->lsn;
+	file->dropped_at = record->lsn;
 	tv_keyring_shared->n_dropped++;
 }
 
@@ -415,7 +414,7 @@ tv_keyring_sweep(XLogRecPtr redo, bool unused)
 		key = tv_keyring_find_key(id, 0);
 		if (key == NULL)
 			free_file(file);	/* a binding that outlived its key */
-		else if ((file->flags & TV_SLOT_DROPPED) && file->pos < redo)
+		else if ((file->flags & TV_SLOT_DROPPED) && file->dropped_at < redo)
 		{
 			free_file(file);
 			if (key->files == 0 && key->dropped == 0)
@@ -534,15 +533,14 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos)
 			node.dbNode = record->u.file.database;
 			node.relNode = record->u.file.relation;
 			file = tv_keyring_find_file(&node);
-			return file != NULL &&
-				(file->pos == pos || (file->flags & TV_SLOT_DROPPED));
+			return file != NULL && file->pos == pos;
 		case TV_RECORD_FILE_DROPPED:
 			node.spcNode = record->u.removal.tablespace;
 			node.dbNode = record->u.removal.database;
 			node.relNode = record->u.removal.relation;
 			file = tv_keyring_find_file(&node);
 			return file != NULL && (file->flags & TV_SLOT_DROPPED) &&
-				file->pos == record->u.removal.lsn;
+				file->pos < pos && file->dropped_at == record->u.removal.lsn;
 		case TV_RECORD_NONCE_PREFIX:
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_FILE_FORGOTTEN:
@@ -571,7 +569,7 @@ tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
 		node.dbNode = record->u.file.database;
 		node.relNode = record->u.file.relation;
 		file = tv_keyring_find_file(&node);
-		if (file != NULL && file->pos == pos && !(file->flags & TV_SLOT_DROPPED))
+		if (file != NULL && file->pos == pos)
 			file->pos = new_pos;
 	}
 }

@@ -4,11 +4,15 @@
  */
 #include "page/tv_page_decide.h"
 
+#include "access/xact.h"
 #include "access/xlogutils.h"
+#include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
+#include "utils/syscache.h"
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
@@ -42,6 +46,26 @@ oid_after(const char *name, const char *prefix)
 }
 
 /*
+ * Is this session rewriting table for its owner?  Whoever does holds a lock
+ * that a mere name cannot claim (cluster.c, tablecmds.c, matview.c).
+ */
+static bool
+is_rewritten(Oid table, Oid owner)
+{
+	LOCKTAG		tag;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	bool		same_owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	same_owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner == owner;
+	ReleaseSysCache(tuple);
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, table);
+	return same_owner && (LockHeldByMe(&tag, AccessExclusiveLock) ||
+						  LockHeldByMe(&tag, ExclusiveLock));
+}
+
+/*
  * The table whose key a new table file uses.  A rewrite builds a transient
  * table pg_temp_<oid> and swaps files with the original (cluster.c,
  * make_new_heap); a TOAST table is pg_toast_<oid> (toasting.c,
@@ -65,9 +89,7 @@ base_table(Relation rel)
 			return table;
 	}
 	base = oid_after(name, "pg_temp_");
-	if (OidIsValid(base) && get_rel_name(base) != NULL)
-		return base;
-	return table;
+	return OidIsValid(base) && is_rewritten(base, rel->rd_rel->relowner) ? base : table;
 }
 
 /* Unlogged files are copied raw from their init fork: no sidecar for them. */
@@ -98,6 +120,8 @@ seal_temporary(TvPageFile *file)
 void
 tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 {
+	/* reads catalogs, so it comes before the file is at hand */
+	Oid			table = base_table(rel);
 	RelFileNodeBackend rnode;
 	TvPageFile *file;
 	uint64		key;
@@ -112,7 +136,7 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 		seal_temporary(file);
 		return;
 	}
-	if (tv_keyring_key_for_table(node->dbNode, base_table(rel),
+	if (tv_keyring_key_for_table(node->dbNode, table,
 								 (TvCipher) tv_setting_cipher, 0, &key, &cipher, &err) != TV_OK)
 		tv_report(ERROR, &err);
 	seal_file(file, key, cipher_for(persistence, cipher));
@@ -206,6 +230,45 @@ owner_of(SMgrRelation reln)
 	return rel;
 }
 
+static void
+unknown_file(Relation rel)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_KEYRING),
+			 errmsg("the keyring does not know the file of encrypted relation \"%s\"",
+					RelationGetRelationName(rel)),
+			 errhint("Restore the keyring from a backup of the data directory.")));
+}
+
+void
+tv_page_require_plain(SMgrRelation reln)
+{
+	Relation	rel = owner_of(reln);
+	Relation	table;
+	bool		encrypted;
+
+	/* processes without relations work on what others have decided */
+	if (rel == NULL || RelFileNodeBackendIsTemp(reln->smgr_rnode) ||
+		reln->smgr_rnode.node.relNode < FirstNormalObjectId || !IsTransactionState())
+		return;
+	if (rel->rd_rel->relkind != RELKIND_INDEX)
+	{
+		if (rel->rd_tableam != NULL && tv_page_is_encrypted_table(rel))
+			unknown_file(rel);
+		return;
+	}
+	/* whoever reads an index has its table open: this finds it in the relcache */
+	if (rel->rd_index == NULL || IsCatalogRelation(rel))
+		return;
+	table = RelationIdGetRelation(rel->rd_index->indrelid);
+	if (!RelationIsValid(table))
+		return;
+	encrypted = tv_page_is_encrypted_table(table);
+	RelationClose(table);
+	if (encrypted)
+		unknown_file(rel);
+}
+
 void
 tv_page_decide(TvPageFile *file, SMgrRelation reln)
 {
@@ -252,11 +315,7 @@ tv_page_decide(TvPageFile *file, SMgrRelation reln)
 		default:
 			break;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_TV_KEYRING),
-			 errmsg("the keyring does not know the file of encrypted relation \"%s\"",
-					RelationGetRelationName(rel)),
-			 errhint("Restore the keyring from a backup of the data directory.")));
+	unknown_file(rel);
 }
 
 /*

@@ -42,6 +42,12 @@ extern void tv_page_inheritance_begin(RelFileNodeBackend source,
 									  RelFileNodeBackend target, char persistence);
 extern void tv_page_inheritance_end(void);
 
+/*
+ * The keyring does not know reln's file, which has pages.  Throws ERROR if the
+ * relation that owns it is encrypted: a record was lost, or taken away.
+ */
+extern void tv_page_require_plain(SMgrRelation reln);
+
 /* Is rel a table whose access method is tde_heap? */
 extern bool tv_page_is_encrypted_table(Relation rel);
 
@@ -52,5 +58,8 @@ extern bool tv_page_is_encrypted_table(Relation rel);
  * from now on and rewrite its file.
  */
 extern void tv_page_adopt_sequence(Oid seqid, Oid table);
+
+/* A relation is dropped: if it is a temporary sequence, forget its binding. */
+extern void tv_page_forget_temp_sequence(Oid seqid);
 
 #endif							/* TV_PAGE_DECIDE_H */

@@ -17,6 +17,24 @@
 
 #include "base/tv_report.h"
 
+static RelFileNodeBackend
+temp_binding(Oid seqid)
+{
+	RelFileNodeBackend binding;
+
+	binding.node.spcNode = InvalidOid;
+	binding.node.dbNode = MyDatabaseId;
+	binding.node.relNode = seqid;
+	binding.backend = MyBackendId;
+	return binding;
+}
+
+void
+tv_page_forget_temp_sequence(Oid seqid)
+{
+	tv_page_temp_remove(temp_binding(seqid));
+}
+
 void
 tv_page_adopt_sequence(Oid seqid, Oid table)
 {
@@ -40,12 +58,8 @@ tv_page_adopt_sequence(Oid seqid, Oid table)
 	relation_close(rel, NoLock);
 	if (persistence == RELPERSISTENCE_TEMP)
 	{
-		RelFileNodeBackend binding;
+		RelFileNodeBackend binding = temp_binding(seqid);
 
-		binding.node.spcNode = InvalidOid;
-		binding.node.dbNode = MyDatabaseId;
-		binding.node.relNode = seqid;
-		binding.backend = MyBackendId;
 		if (tv_page_temp_has(binding))
 			return;
 		tv_page_temp_add(binding);

@@ -30,7 +30,8 @@ static TvPagePrepare prepare = NULL;
 static TvSyncCallbacks server_sync;
 static bool attached = false;
 
-/* Database that files were copied into since tv_page_copies_begin(). */
+/* Databases that files were copied between since tv_page_copies_begin(). */
+static Oid	copied_from = InvalidOid;
 static Oid	copied_into = InvalidOid;
 
 /*
@@ -73,7 +74,10 @@ decided(SMgrRelation reln, ForkNumber fork)
 		/* maps come after the main fork; pages that exist have decided */
 		if ((fork != MAIN_FORKNUM && fork != INIT_FORKNUM) ||
 			server.smgr_nblocks(reln, fork) > 0)
+		{
+			tv_page_require_plain(reln);
 			file->state = TV_STATE_PLAIN;
+		}
 		else
 			tv_page_decide(file, reln);
 	}
@@ -138,7 +142,12 @@ page_read(SMgrRelation reln, ForkNumber fork, BlockNumber block, char *buffer)
 	file = resolved(reln);
 	if (file->state != TV_STATE_SEALED)
 	{
-		file->state = TV_STATE_PLAIN;	/* it has pages: that was decided */
+		if (file->state == TV_STATE_UNRESOLVED)
+		{
+			/* it has pages: that was decided */
+			tv_page_require_plain(reln);
+			file->state = TV_STATE_PLAIN;
+		}
 		if (unlikely(tv_page_flags((uint8_t *) buffer) & ~TV_PAGE_SERVER_FLAGS))
 			tv_page_refuse_sealed(reln, fork, block, buffer);
 		return;
@@ -250,12 +259,8 @@ static BlockNumber
 page_nblocks(SMgrRelation reln, ForkNumber fork)
 {
 	/* before a truncation this is the last call outside its critical section */
-	TvPageFile *file = resolved(reln);
-	BlockNumber nblocks = server.smgr_nblocks(reln, fork);
-
-	if (unlikely(file->state == TV_STATE_UNRESOLVED) && nblocks > 0)
-		file->state = TV_STATE_PLAIN;
-	return nblocks;
+	(void) resolved(reln);
+	return server.smgr_nblocks(reln, fork);
 }
 
 static void
@@ -327,6 +332,7 @@ create_and_copy(RelFileNode src, RelFileNode dst, bool permanent)
 	RelFileNodeBackend source = {src, InvalidBackendId};
 	RelFileNodeBackend target = {dst, InvalidBackendId};
 
+	copied_from = src.dbNode;
 	copied_into = dst.dbNode;
 	tv_page_inheritance_begin(source, target,
 							  permanent ? RELPERSISTENCE_PERMANENT : RELPERSISTENCE_UNLOGGED);
@@ -348,6 +354,17 @@ create_and_copy(RelFileNode src, RelFileNode dst, bool permanent)
 void
 tv_page_copies_begin(void)
 {
+	copied_into = InvalidOid;
+}
+
+void
+tv_page_copies_end(void)
+{
+	TvError		err;
+
+	if (OidIsValid(copied_into) &&
+		tv_keyring_copy_bindings(copied_from, copied_into, &err) != TV_OK)
+		tv_report(ERROR, &err);
 	copied_into = InvalidOid;
 }
 

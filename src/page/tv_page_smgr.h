@@ -23,9 +23,11 @@ extern void tv_page_read_raw(SMgrRelation reln, ForkNumber fork,
 extern BlockNumber tv_page_nblocks(SMgrRelation reln, ForkNumber fork);
 
 /*
- * CREATE DATABASE: forget, when it fails, what was copied since the beginning.
+ * CREATE DATABASE: bind the sequences of the copy, or forget, when it fails,
+ * what was copied since the beginning.
  */
 extern void tv_page_copies_begin(void);
+extern void tv_page_copies_end(void);
 extern void tv_page_copies_abandon(void);
 
 /* A database is gone: so are its sidecars and keys. WARNING on failure. */

@@ -20,11 +20,15 @@
  * the server's own check of a page then sees, as it does after reading.
  */
 static TvPageVerdict
-examine(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber block)
+examine(SMgrRelation reln, ForkNumber fork, BlockNumber block)
 {
 	PGAlignedBlock page;
 	TvPageExam	exam;
+	TvPageFile *file = tv_page_file(reln->smgr_rnode);
 
+	/* an interrupt may have closed the file since the page before */
+	if (file->state == TV_STATE_UNRESOLVED)
+		(void) tv_page_file_resolve(file);
 	tv_page_read_raw(reln, fork, block, page.data);
 	tv_page_examine(file, fork, block, true, page.data, &exam);
 	if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)
@@ -36,10 +40,9 @@ examine(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber block)
 
 /* Page and sidecar are two writes: between them a good page looks bad. */
 static TvPageVerdict
-check_page(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber block,
-		   int *retries)
+check_page(SMgrRelation reln, ForkNumber fork, BlockNumber block, int *retries)
 {
-	TvPageVerdict verdict = examine(file, reln, fork, block);
+	TvPageVerdict verdict = examine(reln, fork, block);
 
 	CHECK_FOR_INTERRUPTS();
 	for (int i = 0; i < RETRIES && *retries > 0; i++)
@@ -48,7 +51,7 @@ check_page(TvPageFile *file, SMgrRelation reln, ForkNumber fork, BlockNumber blo
 			break;
 		(*retries)--;
 		pg_usleep(RETRY_USEC);
-		verdict = examine(file, reln, fork, block);
+		verdict = examine(reln, fork, block);
 	}
 	return verdict;
 }
@@ -73,7 +76,7 @@ tv_page_verify_fork(SMgrRelation reln, ForkNumber fork, TvPageCounts *counts)
 		tv_report(ERROR, &err);
 	for (BlockNumber block = 0; block < nblocks; block++)
 	{
-		switch (check_page(file, reln, fork, block, &retries))
+		switch (check_page(reln, fork, block, &retries))
 		{
 			case TV_VERDICT_GOOD:
 			case TV_VERDICT_NEW:
