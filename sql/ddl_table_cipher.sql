@@ -83,6 +83,19 @@ SHOW tde_vault.cipher;
 RESET tde_vault.cipher;
 RESET default_table_access_method;
 
+-- what the table brings along is sealed with it
+CREATE TABLE c_family (id serial PRIMARY KEY, g int GENERATED ALWAYS AS IDENTITY, note text UNIQUE)
+	ENCRYPTION USING 'aes-256-ctr';
+INSERT INTO c_family (note) VALUES ('x');
+SELECT relation, cipher FROM tde_vault.encryption_status
+WHERE relation::text LIKE 'c_family%' AND fork = 'main' ORDER BY relation::text COLLATE "C";
+SET tde_vault.enforce_encryption = on;
+CREATE TABLE c_enforced (id int) ENCRYPTION USING 'aes-256-ctr';
+SET default_table_access_method = heap;
+CREATE TABLE c_enforced_not (id int);
+RESET default_table_access_method;
+RESET tde_vault.enforce_encryption;
+
 -- refused
 CREATE TABLE c_bad (id int) ENCRYPTION USING 'rot13';
 CREATE TABLE c_bad (id int) USING heap ENCRYPTION USING 'aes256';
