@@ -27,7 +27,6 @@ typedef struct TvDdlStatement
 	const TvDdlToken *end;		/* the semicolon or end of text after it */
 	const TvDdlToken *key_id;	/* literals; NULL when not given */
 	const TvDdlToken *provider;
-	bool		has_secret;		/* its text may hold a password or a PIN */
 } TvDdlStatement;
 
 typedef enum TvDdlMatch
@@ -39,10 +38,13 @@ typedef enum TvDdlMatch
 
 /*
  * What begins at first, a token at which a statement begins?  statement is
- * filled for TV_DDL_OURS; kind, first and has_secret also for TV_DDL_WRONG.
+ * filled for TV_DDL_OURS; kind and first also for TV_DDL_WRONG.
  */
 extern TvDdlMatch tv_ddl_match(const TvDdlToken *first, TvDdlStatement *statement,
 							   const TvDdlToken **wrong);
+
+/* May there be a password or a PIN among the tokens from here to the last? */
+extern bool tv_ddl_may_hold_secret(const TvDdlToken *token);
 
 /* --- the clause in CREATE TABLE --- */
 

@@ -323,14 +323,11 @@ rule_for(Parser *p, const TvDdlToken *first)
 	return NULL;
 }
 
-/* May the statement that begins at token hold a password or a PIN? */
-static bool
-may_hold_secret(const TvDdlToken *token)
+bool
+tv_ddl_may_hold_secret(const TvDdlToken *token)
 {
 	for (; !is_last(token); token++)
 	{
-		if (token->kind == TV_TOKEN_SYMBOL && token->symbol == ';')
-			return false;
 		if (tv_ddl_token_is(token, "password") ||
 			(token->kind == TV_TOKEN_STRING && strcasestr(token->text, "pin-value") != NULL))
 			return true;
@@ -349,7 +346,6 @@ tv_ddl_match(const TvDdlToken *first, TvDdlStatement *statement, const TvDdlToke
 	chosen = rule_for(&p, first);
 	if (chosen == NULL)
 		return TV_DDL_NOT_OURS;
-	statement->has_secret = may_hold_secret(first);
 	if (chosen(&p))
 		return TV_DDL_OURS;
 	*wrong = p.next;

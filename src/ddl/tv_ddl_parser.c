@@ -20,23 +20,26 @@
 #include "ddl/tv_ddl_suspect.h"
 #include "ddl/tv_ddl_tree.h"
 
-/* As scanner_yyerror() says it. */
+/*
+ * As scanner_yyerror() says it; but a string that may be a password is not
+ * repeated, as messages are logged.
+ */
 static void
-throw_syntax_error(const char *text, const TvDdlToken *wrong, bool hide)
+throw_syntax_error(const char *text, const TvDdlToken *wrong, bool secret)
 {
-	if (wrong->kind == TV_TOKEN_BROKEN)
+	bool		silent = secret && (wrong->kind == TV_TOKEN_STRING || wrong->kind == TV_TOKEN_BROKEN);
+
+	if (wrong->kind == TV_TOKEN_BROKEN && !silent)
 		tv_ddl_throw_scan_error(text);
-	if (wrong->start == wrong->end)
+	if (silent || wrong->start == wrong->end)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("%s at end of input", _("syntax error")),
-				 errhidestmt(hide),
+				 silent ? errmsg("%s", _("syntax error")) : errmsg("%s at end of input", _("syntax error")),
 				 tv_ddl_errposition(text, wrong->start)));
 	ereport(ERROR,
 			(errcode(ERRCODE_SYNTAX_ERROR),
 			 errmsg("%s at or near \"%.*s\"", _("syntax error"),
 					wrong->end - wrong->start, text + wrong->start),
-			 errhidestmt(hide),
 			 tv_ddl_errposition(text, wrong->start)));
 }
 
@@ -48,7 +51,7 @@ throw_mistake(const char *text, const TvDdlScript *script)
 
 	(void) tv_ddl_parse(tv_ddl_ordinary_text(text, mistake->statement->start, script),
 						RAW_PARSE_DEFAULT);
-	throw_syntax_error(text, mistake->wrong, mistake->has_secret);
+	throw_syntax_error(text, mistake->wrong, script->has_secret);
 }
 
 /*
@@ -117,7 +120,7 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 		{
 			raw = statement_of(tree, ours->first);
 			if (raw == NULL || !IsA(raw->stmt, ListenStmt))
-				throw_syntax_error(text, ours->first, ours->has_secret);
+				throw_syntax_error(text, ours->first, false);
 			raw->stmt = tv_ddl_make_call(text, ours);
 			statement = lnext(script->statements, statement);
 		}
@@ -151,21 +154,42 @@ read_script(const char *text, TvDdlScript *script)
 	return false;
 }
 
+/* What is ours in the text is there. */
+static List *
+parse_script(const char *text, const TvDdlScript *script)
+{
+	char	   *ordinary;
+	List	   *tree;
+
+	if (script->mistake.statement != NULL)
+		throw_mistake(text, script);
+	ordinary = tv_ddl_ordinary_text(text, strlen(text), script);
+	refuse_encrypted_columns(text, ordinary, script->columns);
+	tree = tv_ddl_parse(ordinary, RAW_PARSE_DEFAULT);
+	complete_tree(text, script, tree);
+	return tree;
+}
+
+/* While an error is being reported: do not log the text. */
+static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
+}
+
 static List *
 parse_with_ours(const char *text)
 {
 	TvDdlScript script;
-	char	   *ordinary;
+	ErrorContextCallback hide = {error_context_stack, hide_statement, NULL};
 	List	   *tree;
 
 	if (!read_script(text, &script))
 		return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
-	if (script.mistake.statement != NULL)
-		throw_mistake(text, &script);
-	ordinary = tv_ddl_ordinary_text(text, strlen(text), &script);
-	refuse_encrypted_columns(text, ordinary, script.columns);
-	tree = tv_ddl_parse(ordinary, RAW_PARSE_DEFAULT);
-	complete_tree(text, &script, tree);
+	if (script.has_secret)
+		error_context_stack = &hide;
+	tree = parse_script(text, &script);
+	error_context_stack = hide.previous;
 	return tree;
 }
 

@@ -170,6 +170,7 @@ tv_ddl_read_script(const TvDdlToken *tokens, TvDdlScript *script)
 	const TvDdlToken *token = tokens;
 
 	memset(script, 0, sizeof(*script));
+	script->has_secret = tv_ddl_may_hold_secret(tokens);
 	for (;;)
 	{
 		TvDdlStatement statement;
@@ -190,7 +191,6 @@ tv_ddl_read_script(const TvDdlToken *tokens, TvDdlScript *script)
 			case TV_DDL_WRONG:
 				script->mistake.statement = token;
 				script->mistake.wrong = wrong;
-				script->mistake.has_secret = statement.has_secret;
 				break;
 		}
 		if (script->mistake.statement != NULL || is_last(token))

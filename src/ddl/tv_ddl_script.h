@@ -24,7 +24,6 @@ typedef struct TvDdlMistake
 {
 	const TvDdlToken *statement;	/* first token of the statement; NULL: none */
 	const TvDdlToken *wrong;
-	bool		has_secret;
 } TvDdlMistake;
 
 typedef struct TvDdlScript
@@ -33,6 +32,7 @@ typedef struct TvDdlScript
 	List	   *clauses;		/* TvDdlClause, in order */
 	List	   *columns;		/* TvDdlToken ENCRYPTED that may mark a column */
 	TvDdlMistake mistake;		/* nothing behind it has been looked at */
+	bool		has_secret;		/* the text may hold a password or a PIN */
 } TvDdlScript;
 
 /* Look through the tokens of a text. */

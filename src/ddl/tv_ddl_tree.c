@@ -67,7 +67,6 @@ refuse_pin(const char *text, const TvDdlToken *uri)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("a provider URI in a statement must not hold a PIN"),
 			 errhint("Use pin-source=file:PATH instead of pin-value."),
-			 errhidestmt(true),
 			 tv_ddl_errposition(text, uri->start)));
 }
 
@@ -79,7 +78,6 @@ refuse_unsupported(const char *text, const TvDdlStatement *statement,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("%s is not supported yet", name),
 			 errhint("%s", hint),
-			 errhidestmt(statement->has_secret),
 			 tv_ddl_errposition(text, statement->first->start)));
 }
 
