@@ -50,3 +50,26 @@ ORDER BY relation::text COLLATE "C";
 
 DROP VIEW seqs;
 DROP TABLE seq_serial, seq_identity, seq_plain, seq_temp, seq_unlogged;
+
+-- a sequence goes back with its table, and neither way survives a rollback
+CREATE TABLE seq_back (id serial, id2 int GENERATED ALWAYS AS IDENTITY) USING tde_heap;
+INSERT INTO seq_back DEFAULT VALUES;
+SELECT tde_vault.is_encrypted('seq_back_id_seq'), tde_vault.is_encrypted('seq_back_id2_seq');
+BEGIN;
+ALTER TABLE seq_back SET ACCESS METHOD heap;
+ROLLBACK;
+TRUNCATE seq_back RESTART IDENTITY;
+SELECT tde_vault.is_encrypted('seq_back_id_seq'), tde_vault.is_encrypted('seq_back_id2_seq');
+INSERT INTO seq_back DEFAULT VALUES;
+ALTER TABLE seq_back SET ACCESS METHOD heap;
+SELECT tde_vault.is_encrypted('seq_back_id_seq'), tde_vault.is_encrypted('seq_back_id2_seq');
+INSERT INTO seq_back DEFAULT VALUES RETURNING *;
+BEGIN;
+ALTER TABLE seq_back SET ACCESS METHOD tde_heap;
+ROLLBACK;
+TRUNCATE seq_back RESTART IDENTITY;
+SELECT tde_vault.is_encrypted('seq_back_id_seq'), tde_vault.is_encrypted('seq_back_id2_seq');
+ALTER TABLE seq_back SET ACCESS METHOD tde_heap;
+SELECT tde_vault.is_encrypted('seq_back_id_seq'), tde_vault.is_encrypted('seq_back_id2_seq');
+INSERT INTO seq_back DEFAULT VALUES RETURNING *;
+DROP TABLE seq_back;

@@ -22,6 +22,11 @@
 
 PG_MODULE_MAGIC;
 
+/* base/tv_settings.c numbers the ciphers without seeing TvCipher */
+StaticAssertDecl(TV_CIPHER_AES_256_GCM == 1 && TV_CIPHER_CHACHA20_POLY1305 == 2 &&
+				 TV_CIPHER_AES_256_CTR == 3 && TV_CIPHER_AES_256_XTS == 4,
+				 "settings and ciphers disagree");
+
 void		_PG_init(void);
 
 static void

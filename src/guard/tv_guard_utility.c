@@ -228,11 +228,38 @@ refreshes_encrypted(Node *stmt)
 	return OidIsValid(relid) && is_encrypted_table(relid);
 }
 
+/*
+ * Without the module sealed files cannot be read.  With CASCADE, tables go, but
+ * a sequence that no table owns any more would stay.
+ */
+static void
+check_drop_extension(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->removeType != OBJECT_EXTENSION || stmt->behavior == DROP_CASCADE)
+		return;
+	foreach(lc, stmt->objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), "tde_vault") != 0 ||
+			!tv_keyring_database_in_use(MyDatabaseId))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop extension tde_vault because this database holds encrypted files"),
+				 errdetail("They could not be read any more."),
+				 errhint("See tde_vault.encryption_status; decrypt tables with ALTER TABLE ... SET ACCESS METHOD heap.")));
+	}
+}
+
 static void
 before(Node *stmt)
 {
 	switch (nodeTag(stmt))
 	{
+		case T_DropStmt:
+			check_drop_extension((DropStmt *) stmt);
+			return;
 		case T_CreatedbStmt:
 			check_create_database((CreatedbStmt *) stmt);
 			return;

@@ -253,7 +253,7 @@ tv_keyring_create_master(Oid database, const char *key_id, const char *uri, TvEr
 	{
 		(void) tv_error(err, TV_ERR_KEY_EXISTS, "%s has a master key already",
 						database ? "this database" : "this cluster");
-		tv_error_hint(err, "Replace it with ALTER DATABASE ROTATE MASTER KEY.");
+		tv_error_hint(err, "A database keeps its master key; rotation is not supported yet.");
 		return TV_ERR_KEY_EXISTS;
 	}
 	if (strlen(key_id) == 0 || strlen(key_id) > TV_KEYRING_KEY_ID_MAX)

@@ -195,22 +195,13 @@ decide_sequence(TvPageFile *file, Relation sequence)
 {
 	TvKeyringFile known;
 	TvKeyringKey key;
-	RelFileNodeBackend binding;
+	bool		temporary = RelFileNodeBackendIsTemp(file->rnode);
 
-	binding.node.spcNode = InvalidOid;
-	binding.node.dbNode = MyDatabaseId;
-	binding.node.relNode = RelationGetRelid(sequence);
-	binding.backend = MyBackendId;
-	if (RelFileNodeBackendIsTemp(file->rnode))
-	{
-		if (tv_page_temp_has(binding))
-			seal_temporary(file);
-		else
-			file->state = TV_STATE_PLAIN;
-		return;
-	}
-	if (tv_keyring_binding(MyDatabaseId, RelationGetRelid(sequence), &known) &&
-		tv_keyring_key(known.key, 0, &key))
+	if (!tv_page_sequence_binding(RelationGetRelid(sequence), temporary, &known))
+		file->state = TV_STATE_PLAIN;
+	else if (temporary)
+		seal_temporary(file);
+	else if (tv_keyring_key(known.key, 0, &key))
 		seal_file(file, known.key, cipher_for(sequence->rd_rel->relpersistence, key.cipher));
 	else
 		file->state = TV_STATE_PLAIN;

@@ -54,10 +54,16 @@ extern bool tv_page_is_encrypted_table(Relation rel);
 /* --- tv_page_sequence.c --- */
 
 /*
- * Sequence seqid is owned by table: if that is encrypted, seal the sequence
- * from now on and rewrite its file.
+ * Sequence seqid is owned by table: make it sealed, or plain, as the table is,
+ * and rewrite its file if that changes.
  */
 extern void tv_page_adopt_sequence(Oid seqid, Oid table);
+
+/*
+ * Will files of the sequence be sealed?  If so and it is not temporary, *known
+ * tells how.
+ */
+extern bool tv_page_sequence_binding(Oid seqid, bool temporary, TvKeyringFile *known);
 
 /* A relation is dropped: if it is a temporary sequence, forget its binding. */
 extern void tv_page_forget_temp_sequence(Oid seqid);

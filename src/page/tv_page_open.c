@@ -6,12 +6,14 @@
 
 #include "access/xlog.h"
 #include "access/xlogutils.h"
+#include "access/xlogutils.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "utils/rel.h"
 
 #include "base/tv_report.h"
 #include "page/tv_page_codec.h"
+#include "page/tv_page_lost.h"
 #include "page/tv_page_smgr.h"
 
 /* A page without key version: new, or not what it should be. */
@@ -170,6 +172,9 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 	}
 	if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)
 		tv_report(ERROR, &exam.err);
+	if (InRecovery && fork == MAIN_FORKNUM &&
+		tv_page_lost_accept(&file->rnode.node, block, page))
+		return;
 
 	/*
 	 * Maps are hints that may be torn by a crash; empty ones are correct.  In

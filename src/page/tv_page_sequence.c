@@ -7,15 +7,27 @@
  * table's key when it gets an owner and then rewritten.  The binding stands in
  * the keyring by pg_class.oid, because later files (TRUNCATE RESTART IDENTITY,
  * ALTER SEQUENCE) come when catalogs must not be read.
+ *
+ * The keyring knows no transactions.  A binding is made at once and taken back
+ * when the transaction aborts; it is taken away when one commits.
  */
 #include "page/tv_page_decide.h"
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "base/tv_report.h"
+
+/* Sequences bound, and to be unbound, in the transaction at hand. */
+static List *bound = NIL;
+static List *released = NIL;
+
+/* The sequence that is being rewritten as plaintext. */
+static Oid	plain_sequence = InvalidOid;
 
 static RelFileNodeBackend
 temp_binding(Oid seqid)
@@ -35,46 +47,152 @@ tv_page_forget_temp_sequence(Oid seqid)
 	tv_page_temp_remove(temp_binding(seqid));
 }
 
+bool
+tv_page_sequence_binding(Oid seqid, bool temporary, TvKeyringFile *known)
+{
+	if (seqid == plain_sequence)
+		return false;
+	if (temporary)
+		return tv_page_temp_has(temp_binding(seqid));
+	return tv_keyring_binding(MyDatabaseId, seqid, known);
+}
+
+/* After commit or abort: must not throw. */
+static void
+unbind_all(List *sequences)
+{
+	RelFileNode node = {InvalidOid, MyDatabaseId, InvalidOid};
+	ListCell   *lc;
+	TvError		err;
+
+	foreach(lc, sequences)
+	{
+		node.relNode = lfirst_oid(lc);
+		if (tv_keyring_forget(&node, &err) != TV_OK)
+			tv_report(WARNING, &err);
+	}
+}
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			unbind_all(released);
+			break;
+		case XACT_EVENT_ABORT:
+			unbind_all(bound);
+			break;
+		default:
+			return;
+	}
+	/* their memory is the transaction's */
+	bound = NIL;
+	released = NIL;
+	plain_sequence = InvalidOid;
+}
+
+static List *
+remember(List *sequences, Oid seqid)
+{
+	static bool registered = false;
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	if (!registered)
+		RegisterXactCallback(end_of_transaction, NULL);
+	registered = true;
+	sequences = list_append_unique_oid(sequences, seqid);
+	MemoryContextSwitchTo(old);
+	return sequences;
+}
+
+static char
+lock_sequence(Oid seqid)
+{
+	Relation	rel = relation_open(seqid, AccessExclusiveLock);
+	char		persistence = rel->rd_rel->relpersistence;
+
+	relation_close(rel, NoLock);
+	return persistence;
+}
+
+/* The server's own way to copy a sequence into a new file. */
+static void
+rewrite(Oid seqid, char persistence, Oid plain)
+{
+	plain_sequence = plain;
+	PG_TRY();
+	{
+		SequenceChangePersistence(seqid, persistence);
+	}
+	PG_FINALLY();
+	{
+		plain_sequence = InvalidOid;
+	}
+	PG_END_TRY();
+}
+
+/* The table became plain: so does its sequence. */
+static void
+release(Oid seqid)
+{
+	char		persistence = lock_sequence(seqid);
+	TvKeyringFile known;
+
+	if (persistence == RELPERSISTENCE_TEMP)
+	{
+		tv_page_forget_temp_sequence(seqid);
+		return;
+	}
+	if (!tv_keyring_binding(MyDatabaseId, seqid, &known))
+		return;
+	released = remember(released, seqid);
+	rewrite(seqid, persistence, seqid);
+}
+
+static void
+bind_temporary(Oid seqid)
+{
+	if (tv_page_temp_has(temp_binding(seqid)))
+		return;
+	tv_page_temp_add(temp_binding(seqid));
+	rewrite(seqid, RELPERSISTENCE_TEMP, InvalidOid);
+}
+
 void
 tv_page_adopt_sequence(Oid seqid, Oid table)
 {
-	Relation	rel;
-	bool		encrypted;
-	RelFileNode node;
+	Relation	rel = relation_open(table, AccessShareLock);
+	bool		encrypted = tv_page_is_encrypted_table(rel);
+	RelFileNode node = rel->rd_node;
 	char		persistence;
 	TvKeyringFile known;
-	TvKeyringFile bound;
+	TvKeyringFile before;
 	TvError		err;
 
-	rel = relation_open(table, AccessShareLock);
-	encrypted = tv_page_is_encrypted_table(rel);
-	node = rel->rd_node;
 	relation_close(rel, NoLock);
 	if (!encrypted)
+	{
+		release(seqid);
 		return;
-
-	rel = relation_open(seqid, AccessExclusiveLock);
-	persistence = rel->rd_rel->relpersistence;
-	relation_close(rel, NoLock);
+	}
+	persistence = lock_sequence(seqid);
 	if (persistence == RELPERSISTENCE_TEMP)
 	{
-		RelFileNodeBackend binding = temp_binding(seqid);
-
-		if (tv_page_temp_has(binding))
-			return;
-		tv_page_temp_add(binding);
+		bind_temporary(seqid);
+		return;
 	}
-	else
-	{
-		if (!tv_keyring_lookup(&node, &known))
-			ereport(ERROR,
-					(errcode(ERRCODE_TV_KEYRING),
-					 errmsg("the keyring does not know the file of table %u", table)));
-		if (tv_keyring_binding(MyDatabaseId, seqid, &bound) && bound.key == known.key)
-			return;
-		if (tv_keyring_bind(MyDatabaseId, seqid, known.key, &err) != TV_OK)
-			tv_report(ERROR, &err);
-	}
-	/* the server's own way to copy a sequence into a new file */
-	SequenceChangePersistence(seqid, persistence);
+	if (!tv_keyring_lookup(&node, &known))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_KEYRING),
+				 errmsg("the keyring does not know the file of table %u", table)));
+	released = list_delete_oid(released, seqid);
+	if (tv_keyring_binding(MyDatabaseId, seqid, &before) && before.key == known.key)
+		return;
+	if (tv_keyring_bind(MyDatabaseId, seqid, known.key, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	bound = remember(bound, seqid);
+	rewrite(seqid, persistence, InvalidOid);
 }

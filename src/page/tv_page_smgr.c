@@ -22,6 +22,7 @@
 #include "page/tv_page_codec.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_file.h"
+#include "page/tv_page_lost.h"
 #include "page/tv_page_open.h"
 #include "page/tv_page_unlogged.h"
 
@@ -242,6 +243,8 @@ page_unlink(RelFileNodeBackend rnode, ForkNumber fork, bool isRedo)
 	server.smgr_unlink(rnode, fork, isRedo);
 	if (fork != MAIN_FORKNUM && fork != InvalidForkNumber)
 		return;
+	if (unlikely(tv_page_lost_any()))
+		tv_page_lost_truncated(&rnode.node, 0);
 	if (RelFileNodeBackendIsTemp(rnode))
 	{
 		tv_page_temp_remove(rnode);
@@ -270,6 +273,8 @@ page_truncate(SMgrRelation reln, ForkNumber fork, BlockNumber old_blocks,
 	TvPageFile *file = resolved(reln);
 
 	server.smgr_truncate(reln, fork, old_blocks, nblocks);
+	if (unlikely(tv_page_lost_any()) && fork == MAIN_FORKNUM)
+		tv_page_lost_truncated(&reln->smgr_rnode.node, nblocks);
 	if (file->state == TV_STATE_SEALED && tv_page_has_sidecar(file, fork) &&
 		nblocks < old_blocks)
 		tv_sidecar_truncate(&file->sidecar, nblocks);

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "access/hash_xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
@@ -19,6 +20,7 @@
 #include "utils/wait_event.h"
 
 #include "base/tv_report.h"
+#include "page/tv_page_lost.h"
 #include "page/tv_page_smgr.h"
 #include "wal/tv_wal_file.h"
 #include "wal/tv_wal_keyring.h"
@@ -65,6 +67,35 @@ open_for_redo(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 	return result;
 }
 
+/*
+ * Redo of an opened record.  Records of hash indexes that clean up a bucket
+ * name its primary page as block 0, without an image, when all they need of it
+ * is a lock (hash_xlog.c).
+ */
+static void
+redo_opened(XLogReaderState *reader, DecodedXLogRecord *record)
+{
+	uint8		info = record->header.xl_info & ~XLR_INFO_MASK;
+	DecodedBkpBlock *bucket = &record->blocks[0];
+
+	if (record->header.xl_rmid == RM_HASH_ID &&
+		(info == XLOG_HASH_DELETE || info == XLOG_HASH_SQUEEZE_PAGE ||
+		 info == XLOG_HASH_MOVE_PAGE_CONTENTS) &&
+		record->max_block_id >= 0 && bucket->in_use && !bucket->has_image)
+		tv_page_lost_allow(&bucket->rnode, bucket->blkno);
+	GetRmgr(record->header.xl_rmid).rm_redo(reader);
+	tv_page_lost_allow(NULL, 0);
+
+	for (int i = 0; tv_page_lost_any() && i <= record->max_block_id; i++)
+	{
+		DecodedBkpBlock *block = &record->blocks[i];
+
+		if (block->in_use && block->forknum == MAIN_FORKNUM &&
+			(block->apply_image || (block->flags & BKPBLOCK_WILL_INIT)))
+			tv_page_lost_restored(&block->rnode, block->blkno);
+	}
+}
+
 static void
 sealed_redo(XLogReaderState *reader)
 {
@@ -73,10 +104,12 @@ sealed_redo(XLogReaderState *reader)
 	TvError		err;
 
 	tv_wal_missing_check();
+	if (unlikely(tv_page_lost_any()) && reachedConsistency)
+		tv_page_lost_check();
 	switch (open_for_redo(record, &trailer, &err))
 	{
 		case TV_WAL_OPENED:
-			GetRmgr(record->header.xl_rmid).rm_redo(reader);
+			redo_opened(reader, record);
 			return;
 		case TV_WAL_KEY_GONE:
 			tv_wal_missing_note(record, trailer.key);
@@ -167,6 +200,7 @@ static void
 sealed_cleanup(void)
 {
 	tv_wal_missing_finish();
+	tv_page_lost_check();
 	tv_keyring_recovered();
 }
 
