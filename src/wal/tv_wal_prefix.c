@@ -10,6 +10,7 @@
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_nonce.h"
 #include "wal/tv_wal_format.h"
+#include "wal/tv_wal_rewind.h"
 
 StaticAssertDecl(TV_WAL_PREFIX_LEN == TV_NONCE_PREFIX_LEN, "length of a nonce's prefix");
 
@@ -28,6 +29,7 @@ init_shared(void *memory)
 {
 	shared = memory;
 	pg_atomic_init_u32(&shared->known, 0);
+	tv_wal_refuse_rewound();
 }
 
 void
