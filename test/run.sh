@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the tests.  Started by "make test".
 #
-#	test/run.sh [suite ...]		of: unit asan fuzz regress pgtap isolation tap
+#	test/run.sh [suite ...]		of: layers unit asan valgrind fuzz regress pgtap isolation tap
 #
 # As root: installs what is needed (make deps), builds, installs, and runs the
 # servers as user postgres.  As another user: build and install first.
@@ -18,7 +18,7 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD
 jobs=${JOBS:-2}
-all_suites="unit asan fuzz regress pgtap isolation tap"
+all_suites="layers unit asan valgrind fuzz regress pgtap isolation tap"
 suites=${*:-$all_suites}
 bindir=$(${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config} --bindir 2>/dev/null)
 pgtest=
@@ -89,8 +89,10 @@ tap_suite()
 	report "$suite" $(($(count '^ok ' "$log") - skipped)) "$failed" "$skipped" $((SECONDS - begun)) "$log"
 }
 
+suite_layers() { tap_suite layers contrib/check-layers; }
 suite_unit() { tap_suite unit make --no-print-directory -C test/unit check; }
 suite_asan() { tap_suite asan make --no-print-directory -C test/unit check-asan; }
+suite_valgrind() { tap_suite valgrind make --no-print-directory -C test/unit check-valgrind; }
 
 # A fuzz target that ran its time without a finding is a test that passed.
 suite_fuzz()
