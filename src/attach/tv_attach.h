@@ -93,6 +93,13 @@ extern void *tv_attach_detour(void *target, const char *name, void *replacement)
 extern void tv_attach_replace(void *target, const char *name, void *replacement);
 
 /*
+ * Lead the server's calls of a function of the C library to replacement.
+ * function: its address, as this module sees it; name: that of its symbol.
+ * Calls from libraries are not led there: replacement may call function.
+ */
+extern void tv_attach_import(void *function, const char *name, void *replacement);
+
+/*
  * What was recognised, for system_info(): a row a seam.  Returns false when
  * i is past the end.  Strings live as long as the process.
  */
