@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes ();
 
 my $publisher = TdeVault->create('publisher', streaming => 1, conf => "wal_level = logical\nmax_prepared_transactions = 5\nlogical_decoding_work_mem = 64kB\n");
 my $subscriber = TdeVault->create('subscriber', streaming => 1, conf => "wal_level = logical\n");
@@ -77,6 +78,44 @@ is($publisher->safe_psql('postgres', sprintf($changes, 'get')) . "\n", $want, 'a
 $publisher->safe_psql('postgres', q{INSERT INTO t SELECT g, 'spilled ' || g FROM generate_series(1000, 6000) g});
 $publisher->sql_is(q{SELECT count(*) FROM pg_logical_slot_get_changes('test', NULL, NULL) WHERE data LIKE '%spilled%'}, '5001', 'a large transaction');
 $publisher->sql_is(q{SELECT spill_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = 'test'}, 't', 'it was spilled');
+
+# While a transaction is in progress, what was spilled is on disk: sealed.
+my $marker = TdeVault::marker('spilled');
+my $big = $publisher->background_psql('postgres');
+$big->query_safe("BEGIN");
+$big->query_safe("INSERT INTO t SELECT g, '$marker' || g FROM generate_series(100000, 105000) g");
+$big->query_safe("INSERT INTO t (id, v) SELECT 200000 + g, repeat('$marker', g * 20) FROM generate_series(1, 20) g");
+my ($received, $recv_err) = ('', '');
+my $recv;
+{
+	local %ENV = $publisher->_get_env();
+	$recv = IPC::Run::start([ 'pg_recvlogical', '-d', $publisher->connstr('postgres'), '--slot', 'test', '--start', '-f', '-', '-o', 'include-xids=0', '--no-loop' ],
+		'<', \undef, '>', \$received, '2>', \$recv_err);
+}
+my $spill_dir = $publisher->data_dir . '/pg_replslot/test';
+my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+my $spilled = 0;
+until ($spilled > 400_000)
+{
+	die "nothing was spilled: $recv_err" if time > $deadline;
+	Time::HiRes::usleep(50_000);
+	$recv->pump_nb;
+	$spilled = 0;
+	$spilled += -s $_ // 0 foreach glob("$spill_dir/*.spill");
+}
+my $found = $publisher->find_markers({ it => $marker });
+is("@{ $found->{it} }", '', 'spill files hold no plaintext');
+$big->query_safe('COMMIT');
+$big->quit;
+until ($received =~ /200020/)
+{
+	die "the transaction did not arrive: $recv_err" if time > $deadline;
+	$recv->pump;
+}
+$recv->signal('INT');
+$recv->finish;
+is(scalar(() = $received =~ /INSERT: id\[integer\]:10\d{4} v\[text\]:'$marker/g), 5001, 'and every row is read back from them');
+like($received, qr/id\[integer\]:200020 v\[text\]:'(?:$marker){400}'/, 'long values, too');
 
 # --- publication and subscription ------------------------------------------
 
