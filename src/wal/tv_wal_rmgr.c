@@ -55,7 +55,8 @@ open_for_redo(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 	TvWalResult result;
 
 	while ((result = tv_wal_open(record, trailer, err)) == TV_WAL_NO_KEY &&
-		   StandbyMode && err->status == TV_ERR_UNAVAILABLE)
+		   StandbyMode &&
+		   (err->status == TV_ERR_UNAVAILABLE || err->status == TV_ERR_NO_TOKEN))
 	{
 		tv_error_hint(err, "Replay goes on by itself when the key can be had.");
 		tv_report(WARNING, err);

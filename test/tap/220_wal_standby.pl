@@ -83,6 +83,21 @@ $primary->safe_psql('postgres', 'DROP TABLE meanwhile; CHECKPOINT');
 $standby->restart;
 caught_up($standby, 'standby after a restart');
 
+# The provider is away when a standby needs a key: replay waits, what is there
+# stays readable, and replay goes on by itself.
+$primary->safe_psql('postgres', 'CHECKPOINT');
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
+$standby->safe_psql('postgres', 'CHECKPOINT');
+$standby->stop('fast');
+my $offset = $standby->log_size;
+$primary->safe_psql('postgres', q{CREATE TABLE waits AS SELECT g, md5(g::text) AS m FROM generate_series(1, 1000) g});
+$primary->hide_token;
+$standby->start;
+$standby->wait_for_log(qr/WARNING: .*\n.*DETAIL: .*\n?.*HINT:  Replay goes on by itself|Replay goes on by itself/, $offset);
+$standby->sql_is('SELECT count(*) > 0, to_regclass(\'waits\') IS NULL FROM pg_class', 't|t', 'the standby answers while it waits for a key');
+$primary->restore_token;
+caught_up($standby, 'after the wait');
+
 # --- a base backup while keys come and go ----------------------------------
 
 my $loop = $primary->basedir . '/loop.sql';
