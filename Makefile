@@ -47,7 +47,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/ext/*.sql))
 .PHONY: deps test demo bench layers unit
 
 # Debian packages: to build, to run, to test.
-DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap \
+DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap pgbackrest \
 	build-essential libssl-dev libgcrypt20-dev libipsec-mb-dev libargon2-dev \
 	libp11-dev libp11-kit-dev libzydis-dev softhsm2 opensc clang libclang-rt-14-dev valgrind \
 	libipc-run-perl procps
