@@ -75,7 +75,6 @@ typedef struct TvKeyringShared
 	uint32		key_top;
 	uint32		file_free;
 	uint32		key_free;
-	uint32		n_buckets;		/* power of two */
 	uint32		since_sweep;	/* records appended since the last attempt */
 	XLogRecPtr	swept;			/* horizon of the last sweep */
 } TvKeyringShared;
@@ -90,12 +89,9 @@ extern TvKeySlot *tv_keyring_find_key(uint64 id, uint16 epoch);
 extern TvKeySlot *tv_keyring_find_table(Oid database, Oid table);
 extern TvKeySlot *tv_keyring_key_slot(uint32 slot);
 extern TvFileSlot *tv_keyring_file_slot(uint32 slot);
-extern uint32 tv_keyring_slot_of_key(const TvKeySlot *key);
 extern TvMasterKeyRecord *tv_keyring_find_master(uint64 id);
 extern TvMasterKeyRecord *tv_keyring_master_slot(uint32 i);
 extern bool tv_keyring_master_retired(const TvMasterKeyRecord *master);
-/* Room for one more key and one more file? */
-extern bool tv_keyring_has_room(void);
 /* Bring the tables up to date with a record at pos of the file. Idempotent. */
 extern TvStatus tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err);
 /* Does the record still say something? (compaction keeps those that do) */

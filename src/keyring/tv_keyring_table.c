@@ -50,7 +50,6 @@ void
 tv_keyring_table_reset(void)
 {
 	memset(file_heads, 0, 3 * (Size) n_buckets * sizeof(uint32));
-	tv_keyring_shared->n_buckets = n_buckets;
 }
 
 static uint32
@@ -89,12 +88,6 @@ tv_keyring_key_slot(uint32 slot)
 		(keys[slot].flags & TV_KEY_FREE))
 		return NULL;
 	return &keys[slot];
-}
-
-uint32
-tv_keyring_slot_of_key(const TvKeySlot *key)
-{
-	return key - keys;
 }
 
 TvFileSlot *
@@ -167,15 +160,6 @@ bool
 tv_keyring_master_retired(const TvMasterKeyRecord *master)
 {
 	return ((const MasterSlot *) master)->retired;
-}
-
-bool
-tv_keyring_has_room(void)
-{
-	uint32		max = (uint32) tv_setting_max_relation_files;
-
-	return (tv_keyring_shared->file_free != TV_NO_SLOT || tv_keyring_shared->file_top < max) &&
-		(tv_keyring_shared->key_free != TV_NO_SLOT || tv_keyring_shared->key_top < max);
 }
 
 static TvStatus
