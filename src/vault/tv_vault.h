@@ -1,0 +1,122 @@
+/*
+ * tv_vault.h
+ *	  The vault's one question: may this be done, and why (not)?
+ *
+ * Policy is a file a database under tde_vault/vault, sealed under a key of the
+ * keyring, logged in WAL, with a generation in shared memory: every process
+ * asks the latest policy, never a snapshot's.  Asking is a look-up in a table
+ * of this process, rebuilt when the generation has moved.
+ *
+ * Identity is always GetAuthenticatedUserId(), by OID; never the current role.
+ */
+#ifndef TV_VAULT_H
+#define TV_VAULT_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+/* Actions, as command rules name them; a bit each. */
+typedef enum TvAction
+{
+	TV_ACTION_SELECT = 0x0001,
+	TV_ACTION_INSERT = 0x0002,
+	TV_ACTION_UPDATE = 0x0004,
+	TV_ACTION_DELETE = 0x0008,
+	TV_ACTION_TRUNCATE = 0x0010,
+	TV_ACTION_COPY = 0x0020,	/* export: COPY, CREATE TABLE AS, materialised view */
+	TV_ACTION_DROP = 0x0040,
+	TV_ACTION_ALTER = 0x0080,	/* also index, trigger, rule, policy, statistics, comment, lock */
+	TV_ACTION_GRANT = 0x0100,
+	TV_ACTION_MAINTAIN = 0x0200	/* VACUUM, ANALYZE, REINDEX, CLUSTER by a session */
+} TvAction;
+
+#define TV_ACTION_ALL 0x01ff	/* FOR ALL of a command rule */
+
+typedef enum TvAnswerKind
+{
+	TV_ANSWER_NOT_PROTECTED,	/* no realm, no rule: go on */
+	TV_ANSWER_ALLOW,
+	TV_ANSWER_LOCKED,			/* authorized, but the vault password is missing */
+	TV_ANSWER_NOT_AUTHORIZED,	/* not among the realm's roles */
+	TV_ANSWER_RULE,			/* a command rule denies */
+	TV_ANSWER_CLOSED			/* policy cannot be had, is damaged or a clone's */
+} TvAnswerKind;
+
+typedef struct TvAnswer
+{
+	TvAnswerKind	verdict;
+	bool		simulate;		/* audit the denial, and go on */
+	bool		emergency;		/* allowed by an emergency unlock */
+	const char *realm;			/* name, or NULL; good until the end of the statement */
+	const char *rule;			/* name of the command rule, or NULL */
+	const char *message;		/* of the command rule, or NULL */
+} TvAnswer;
+
+/* Is the vault of this session's database on (or closed)?  No lock. */
+extern bool tv_vault_on(void);
+
+/* Is one on in any database of the cluster?  One atomic read; works everywhere. */
+extern bool tv_vault_on_anywhere(void);
+
+/*
+ * Is relid protected: in a realm itself, by its schema, or as part of the
+ * closure of a relation that is (TOAST, index, owned sequence, partition,
+ * child)?  O(1) after the first time.  May look into the relation cache, so
+ * not inside its invalidation.
+ */
+extern bool tv_vault_protects(Oid relid);
+
+/* May the session do action to relation relid?  Neither throws nor audits. */
+extern void tv_vault_ask(Oid relid, TvAction action, TvAnswer *answer);
+
+/* The same for a schema, and for statements that concern the database (rules ON DATABASE). */
+extern void tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer);
+extern void tv_vault_ask_database(TvAction action, TvAnswer *answer);
+
+/*
+ * Audit the answer for what was asked and, unless it allows, throw ERROR with
+ * the SQLSTATE and text that users search for ("vault password required", the
+ * rule's message, ...).  object: how it is called in messages.
+ */
+extern void tv_vault_enforce(const TvAnswer *answer, const char *object, TvAction action);
+
+/* ask, then enforce. */
+extern void tv_vault_require(Oid relid, TvAction action);
+
+/* --- separation of duties: of the authenticated user, superuser or not --- */
+
+extern bool tv_vault_is_admin(void);
+extern bool tv_vault_is_auditor(void);
+extern bool tv_vault_is_operator(void);
+extern bool tv_vault_owns_realm(const char *realm);
+
+/*
+ * Does something of the vault hang on this role (vault_*, their members, realm
+ * owners, authorized roles and their members)?  Then only a vault administrator
+ * changes, renames, drops or grants it, or sets its password.
+ */
+extern bool tv_vault_role_protected(Oid role);
+
+/* Is the function one that a protected relation runs (frozen closure)? */
+extern bool tv_vault_function_frozen(Oid function);
+
+/* --- sessions --- */
+
+/* DISCARD ALL, role change, end of session: forget every unlock of this one. */
+extern void tv_vault_lock_session(void);
+
+/* --- objects --- */
+
+/* A protected relation was dropped, or a relation came into a protected schema. */
+extern void tv_vault_object_dropped(Oid relid);
+extern void tv_vault_object_created(Oid relid);
+
+/* A database was copied or dropped. */
+extern void tv_vault_database_copied(Oid from, Oid to);
+extern void tv_vault_database_dropped(Oid database);
+
+/* In _PG_init. */
+extern void tv_vault_init(void);
+
+#endif							/* TV_VAULT_H */
