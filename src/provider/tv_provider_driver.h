@@ -58,32 +58,6 @@ extern const TvProviderDriver tv_provider_file_driver;
 extern const TvProviderDriver tv_provider_env_driver;
 extern const TvProviderDriver tv_provider_passphrase_driver;
 
-/* ---- tv_provider_local.c: a MEK held in this process's secret memory ---- */
-
-/*
- * Make a handle around a 32-byte key in secret memory.  Takes ownership of
- * key, also when it fails.
- */
-extern TvStatus tv_provider_local_open(const TvProviderDriver *driver,
-									   uint8_t *key, TvProvider **provider,
-									   TvError *err);
-extern TvStatus tv_provider_local_wrap(TvProvider *provider,
-									   const uint8_t *aad, size_t aadlen,
-									   const uint8_t *key, uint8_t *wrapped,
-									   TvError *err);
-extern TvStatus tv_provider_local_unwrap(TvProvider *provider,
-										 const uint8_t *aad, size_t aadlen,
-										 const uint8_t *wrapped, uint8_t *key,
-										 TvError *err);
-extern void tv_provider_local_close(TvProvider *provider, bool foreign);
-
-/*
- * Decode exactly 64 hexadecimal characters into a 32-byte key.  Errors name
- * positions, never characters.
- */
-extern TvStatus tv_provider_decode_hex(const char *hex, size_t len,
-									   uint8_t *key, TvError *err);
-
 /* ---- tv_provider_secretfile.c: files that hold a key, PIN or passphrase -- */
 
 #define TV_SECRET_FILE_MAX 4096
@@ -113,5 +87,50 @@ extern TvStatus tv_provider_read_secret_file(const char *what,
 
 /* Take one trailing newline off. */
 extern void tv_provider_chomp(TvSecretFile *file);
+
+/* ---- tv_provider_local.c: a MEK held in this process's secret memory ---- */
+
+/*
+ * Make a handle around a 32-byte key in secret memory.  Takes ownership of
+ * key, also when it fails.
+ */
+extern TvStatus tv_provider_local_open(const TvProviderDriver *driver,
+									   uint8_t *key, TvProvider **provider,
+									   TvError *err);
+
+/*
+ * Turn a secret file into a key (TV_KEY_LEN bytes); may change file->data.
+ * context is what tv_provider_local_open_file was given.
+ */
+typedef TvStatus (*TvKeyFromFile) (TvSecretFile *file, const char *path,
+								   const void *context, uint8_t *key,
+								   TvError *err);
+
+/*
+ * Open a provider whose key comes from the secret file that rest, the URI
+ * after its scheme, names.  "what" names it in messages ("key file").
+ */
+extern TvStatus tv_provider_local_open_file(const TvProviderDriver *driver,
+											const char *what, const char *rest,
+											TvKeyFromFile make_key,
+											const void *context,
+											TvProvider **provider,
+											TvError *err);
+extern TvStatus tv_provider_local_wrap(TvProvider *provider,
+									   const uint8_t *aad, size_t aadlen,
+									   const uint8_t *key, uint8_t *wrapped,
+									   TvError *err);
+extern TvStatus tv_provider_local_unwrap(TvProvider *provider,
+										 const uint8_t *aad, size_t aadlen,
+										 const uint8_t *wrapped, uint8_t *key,
+										 TvError *err);
+extern void tv_provider_local_close(TvProvider *provider, bool foreign);
+
+/*
+ * Decode exactly 64 hexadecimal characters into a 32-byte key.  Errors name
+ * positions, never characters.
+ */
+extern TvStatus tv_provider_decode_hex(const char *hex, size_t len,
+									   uint8_t *key, TvError *err);
 
 #endif							/* TV_PROVIDER_DRIVER_H */

@@ -31,10 +31,12 @@ all_hex(const TvSecretFile *file)
  * 32 bytes are a raw key; everything else must be hexadecimal.
  */
 static TvStatus
-decode_key(TvSecretFile *file, const char *path, uint8_t *key, TvError *err)
+decode_key(TvSecretFile *file, const char *path, const void *context,
+		   uint8_t *key, TvError *err)
 {
 	TvStatus	status;
 
+	(void) context;
 	if (file->len == TV_KEY_LEN && !all_hex(file))
 	{
 		memcpy(key, file->data, TV_KEY_LEN);
@@ -55,29 +57,9 @@ decode_key(TvSecretFile *file, const char *path, uint8_t *key, TvError *err)
 static TvStatus
 file_open(const TvProviderRequest *req, TvProvider **provider, TvError *err)
 {
-	TvSecretFile file;
-	const char *path;
-	uint8_t    *key;
-	TvStatus	status;
-
-	status = tv_provider_check_path("key file", req->rest, &path, err);
-	if (status != TV_OK)
-		return status;
-	status = tv_provider_read_secret_file("key file", path, &file, err);
-	if (status != TV_OK)
-		return status;
-	key = tv_secret_alloc(TV_KEY_LEN);
-	if (key == NULL)
-		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
-	else
-		status = decode_key(&file, path, key, err);
-	tv_secret_free(file.data);
-	if (status != TV_OK)
-	{
-		tv_secret_free(key);
-		return status;
-	}
-	return tv_provider_local_open(&tv_provider_file_driver, key, provider, err);
+	return tv_provider_local_open_file(&tv_provider_file_driver, "key file",
+									   req->rest, decode_key, NULL, provider,
+									   err);
 }
 
 const TvProviderDriver tv_provider_file_driver = {

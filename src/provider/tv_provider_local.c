@@ -37,6 +37,40 @@ tv_provider_local_open(const TvProviderDriver *driver, uint8_t *key,
 }
 
 /*
+ * Read a secret file, make a key of it, and a handle around the key.
+ */
+TvStatus
+tv_provider_local_open_file(const TvProviderDriver *driver, const char *what,
+							const char *rest, TvKeyFromFile make_key,
+							const void *context, TvProvider **provider,
+							TvError *err)
+{
+	TvSecretFile file;
+	const char *path;
+	uint8_t    *key;
+	TvStatus	status;
+
+	status = tv_provider_check_path(what, rest, &path, err);
+	if (status != TV_OK)
+		return status;
+	status = tv_provider_read_secret_file(what, path, &file, err);
+	if (status != TV_OK)
+		return status;
+	key = tv_secret_alloc(TV_KEY_LEN);
+	if (key == NULL)
+		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
+	else
+		status = make_key(&file, path, context, key, err);
+	tv_secret_free(file.data);
+	if (status != TV_OK)
+	{
+		tv_secret_free(key);
+		return status;
+	}
+	return tv_provider_local_open(driver, key, provider, err);
+}
+
+/*
  * Wrap under the held key.
  */
 TvStatus

@@ -34,7 +34,7 @@ count_chars(const uint8_t *s, size_t len)
 }
 
 static TvStatus
-derive(TvSecretFile *file, const char *path, const uint8_t *salt,
+derive(TvSecretFile *file, const char *path, const void *salt,
 	   uint8_t *key, TvError *err)
 {
 	TvStatus	status;
@@ -63,33 +63,12 @@ static TvStatus
 passphrase_open(const TvProviderRequest *req, TvProvider **provider,
 				TvError *err)
 {
-	TvSecretFile file;
-	const char *path;
-	uint8_t    *key;
-	TvStatus	status;
-
 	if (req->salt == NULL)
 		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
 						"the passphrase provider needs a salt");
-	status = tv_provider_check_path("passphrase file", req->rest, &path, err);
-	if (status != TV_OK)
-		return status;
-	status = tv_provider_read_secret_file("passphrase file", path, &file, err);
-	if (status != TV_OK)
-		return status;
-	key = tv_secret_alloc(TV_KEY_LEN);
-	if (key == NULL)
-		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
-	else
-		status = derive(&file, path, req->salt, key, err);
-	tv_secret_free(file.data);
-	if (status != TV_OK)
-	{
-		tv_secret_free(key);
-		return status;
-	}
-	return tv_provider_local_open(&tv_provider_passphrase_driver, key,
-								  provider, err);
+	return tv_provider_local_open_file(&tv_provider_passphrase_driver,
+									   "passphrase file", req->rest, derive,
+									   req->salt, provider, err);
 }
 
 const TvProviderDriver tv_provider_passphrase_driver = {
