@@ -96,7 +96,8 @@ extern bool tv_keyring_master_retired(const TvMasterKeyRecord *master);
 extern TvStatus tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err);
 /* Does the record still say something? (compaction keeps those that do) */
 extern bool tv_keyring_is_live(const TvRecord *record, uint64 pos);
-extern void tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos);
+/* The record is now at pos of a file that was rewritten. */
+extern void tv_keyring_moved(const TvRecord *record, uint64 pos);
 /*
  * Free dropped files that were removed before redo, and keys that no file
  * uses any more; unused: also keys that never got a file.
@@ -109,9 +110,26 @@ extern bool tv_keyring_is_known(const TvRecord *record);
 extern bool tv_keyring_has_prefix(const TvNoncePrefixRecord *record);
 extern void tv_keyring_apply_prefix(const TvNoncePrefixRecord *record);
 
-/* --- tv_keyring_store.c --- */
+/* --- tv_keyring_load.c --- */
 /* Read the whole file into the tables; in the postmaster, throws FATAL. */
 extern void tv_keyring_load(void);
+
+/* --- tv_keyring_compact.c --- */
+/*
+ * Where crash recovery would start now: the last checkpoint that is complete.
+ * (GetRedoRecPtr() already tells of one in progress.)  0 if that cannot be
+ * known; does not throw.  *clean: the server was shut down, no WAL follows.
+ */
+extern XLogRecPtr tv_keyring_completed_checkpoint(bool *clean);
+/*
+ * Free what no WAL refers to any more, if that can have become more.  The
+ * caller holds TV_LOCK_KEYRING_FILE.
+ */
+extern bool tv_keyring_sweep_dropped(void);
+/* After an append to the file fd, under TV_LOCK_KEYRING_FILE: sweep, compact. */
+extern void tv_keyring_tidy(int fd);
+
+/* --- tv_keyring_store.c --- */
 /* Append, then apply.  sync: durable on return. */
 extern TvStatus tv_keyring_append(const TvRecord *record, bool sync, TvError *err);
 /* Read the record at pos again. */

@@ -535,7 +535,7 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos)
 }
 
 void
-tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
+tv_keyring_moved(const TvRecord *record, uint64 pos)
 {
 	RelFileNode node;
 	TvFileSlot *file;
@@ -544,8 +544,8 @@ tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
 	if (record->type == TV_RECORD_TABLE_KEY)
 	{
 		key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
-		if (key != NULL && key->pos == pos)
-			key->pos = new_pos;
+		if (key != NULL)
+			key->pos = pos;
 	}
 	else if (record->type == TV_RECORD_FILE)
 	{
@@ -553,7 +553,7 @@ tv_keyring_moved(const TvRecord *record, uint64 pos, uint64 new_pos)
 		node.dbNode = record->u.file.database;
 		node.relNode = record->u.file.relation;
 		file = tv_keyring_find_file(&node);
-		if (file != NULL && file->pos == pos)
-			file->pos = new_pos;
+		if (file != NULL)
+			file->pos = pos;
 	}
 }

@@ -1,0 +1,239 @@
+/*
+ * tv_keyring_compact.c
+ *	  Keeping the keyring small: freeing what no WAL refers to any more, and
+ *	  rewriting the file without it.
+ *
+ * Runs under TV_LOCK_KEYRING_FILE, after an append.
+ */
+#include "keyring/tv_keyring_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/controldata_utils.h"
+#include "miscadmin.h"
+#include "replication/slot.h"
+
+#include "base/tv_report.h"
+#include "base/tv_shmem.h"
+#include "keyring/tv_keyring_io.h"
+
+#define COMPACT_MIN (1024 * 1024)	/* bytes: smaller files are left alone */
+#define SWEEP_MIN 1024			/* dropped files that are worth a look */
+#define SWEEP_EVERY 256			/* records */
+#define BYTES_PER_FILE 96
+#define BYTES_PER_KEY 160
+#define COPY_BUFFER (16 * TV_KEYRING_RECORD_MAX)
+
+/* The new file while it is written. */
+typedef struct Copy
+{
+	int			fd;
+	uint64		written;		/* bytes of it */
+	size_t		filled;			/* and in the buffer */
+	uint8		check[TV_KEYRING_CHECK_LEN];
+} Copy;
+
+static uint8 copy_buffer[COPY_BUFFER];
+
+static TvStatus
+write_buffer(Copy *copy, TvError *err)
+{
+	TvStatus	status = tv_keyring_write_at(copy->fd, copy_buffer, copy->filled, copy->written,
+											 TV_KEYRING_NEW_PATH, err);
+
+	copy->written += copy->filled;
+	copy->filled = 0;
+	return status;
+}
+
+/* Visitor of the old file: copy a record that still says something. */
+static TvStatus
+copy_live(const TvRecord *record, uint64 pos, size_t len, void *context, TvError *err)
+{
+	Copy	   *copy = context;
+	TvStatus	status = TV_OK;
+
+	if (!tv_keyring_is_live(record, pos))
+		return TV_OK;
+	if (copy->filled + TV_KEYRING_RECORD_MAX > COPY_BUFFER)
+		status = write_buffer(copy, err);
+	len = tv_keyring_record_encode(record, copy->check, copy_buffer + copy->filled,
+								   TV_KEYRING_RECORD_MAX);
+	copy->filled += len;
+	if (status == TV_OK && len == 0)
+		status = tv_error(err, TV_ERR_INTERNAL, "keyring record cannot be copied");
+	return status;
+}
+
+/* Visitor of the new file before it has its name: does it read back? */
+static TvStatus
+check_record(const TvRecord *record, uint64 pos, size_t len, void *context, TvError *err)
+{
+	return TV_OK;
+}
+
+/* Visitor of the new file: tell the tables where the record is now. */
+static TvStatus
+move_position(const TvRecord *record, uint64 pos, size_t len, void *context, TvError *err)
+{
+	tv_keyring_moved(record, pos);
+	return TV_OK;
+}
+
+/* Write the live records of the file old_fd, then the header, and sync. */
+static TvStatus
+write_copy(int old_fd, Copy *copy, TvKeyringHeader *header, TvError *err)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	TvStatus	status;
+
+	copy->written = TV_KEYRING_SECTOR;
+	copy->filled = 0;
+	memcpy(copy->check, header->seed, sizeof(copy->check));
+	status = tv_keyring_walk(old_fd, TV_KEYRING_PATH, &shared->header,
+							 pg_atomic_read_u64(&shared->appended), copy_live, copy, err);
+	if (status == TV_OK)
+		status = write_buffer(copy, err);
+	header->committed = copy->written;
+	if (status == TV_OK)
+		status = tv_keyring_write_header(copy->fd, TV_KEYRING_NEW_PATH, header, err);
+	if (status == TV_OK)
+		status = tv_keyring_walk(copy->fd, TV_KEYRING_NEW_PATH, header, copy->written,
+								 check_record, NULL, err);
+	if (status == TV_OK)
+		status = tv_keyring_sync_fd(copy->fd, TV_KEYRING_NEW_PATH, err);
+	return status;
+}
+
+/*
+ * The new file has its name: from now on it is the keyring.  That it cannot
+ * be followed would leave this server with positions in a file that is gone,
+ * so the server starts again, reading it.
+ */
+static void
+adopt_copy(const Copy *copy, const TvKeyringHeader *header)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	TvError		failure;
+
+	if (tv_keyring_walk(copy->fd, TV_KEYRING_PATH, header, copy->written, move_position,
+						NULL, &failure) != TV_OK)
+		tv_report(PANIC, &failure);
+	shared->header = *header;
+	memcpy(shared->check, copy->check, sizeof(shared->check));
+	pg_atomic_write_u64(&shared->appended, copy->written);
+	pg_atomic_write_u64(&shared->flushed, copy->written);
+	if (tv_keyring_sync_directory(TV_KEYRING_DIR, &failure) != TV_OK)
+		tv_keyring_panic_on_lost_sync(&failure);
+}
+
+/*
+ * Rewrite the file with live records only.  Both locks are held exclusively.
+ * Until the rename the old file is the keyring; a failure leaves it so.
+ */
+static TvStatus
+compact(int old_fd, TvError *err)
+{
+	TvKeyringHeader header;
+	Copy		copy;
+	TvStatus	status;
+
+	status = tv_keyring_make_header(&header, tv_keyring_shared->header.generation + 1, err);
+	if (status != TV_OK)
+		return status;
+	copy.fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (copy.fd < 0)
+		return tv_keyring_io_error(err, "create", TV_KEYRING_NEW_PATH);
+	status = write_copy(old_fd, &copy, &header, err);
+	if (status == TV_OK && rename(TV_KEYRING_NEW_PATH, TV_KEYRING_PATH) != 0)
+		status = tv_keyring_io_error(err, "rename", TV_KEYRING_NEW_PATH);
+	if (status == TV_OK)
+		adopt_copy(&copy, &header);
+	close(copy.fd);
+	return status;
+}
+
+/* Is most of the file about what no longer exists? */
+static bool
+wants_compaction(void)
+{
+	uint64		length = pg_atomic_read_u64(&tv_keyring_shared->appended);
+	uint64		live = (uint64) tv_keyring_shared->n_files * BYTES_PER_FILE +
+		(uint64) tv_keyring_shared->n_keys * BYTES_PER_KEY;
+
+	return length > COMPACT_MIN && length / 2 > live;
+}
+
+XLogRecPtr
+tv_keyring_completed_checkpoint(bool *clean)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile XLogRecPtr redo = InvalidXLogRecPtr;
+
+	*clean = false;
+	PG_TRY();
+	{
+		bool		crc_ok;
+		ControlFileData *control = get_controlfile(DataDir, &crc_ok);
+
+		if (crc_ok)
+			redo = control->checkPointCopy.redo;
+		*clean = crc_ok && control->state == DB_SHUTDOWNED;
+		pfree(control);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return redo;
+}
+
+/* No WAL before this will be read again: not by recovery, not by decoding. */
+static XLogRecPtr
+horizon(void)
+{
+	bool		clean;
+	XLogRecPtr	redo = tv_keyring_completed_checkpoint(&clean);
+	XLogRecPtr	slots = ReplicationSlotsComputeLogicalRestartLSN();
+
+	return XLogRecPtrIsInvalid(slots) ? redo : Min(redo, slots);
+}
+
+bool
+tv_keyring_sweep_dropped(void)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	XLogRecPtr	before = horizon();
+
+	shared->since_sweep = 0;
+	if (before == shared->swept)
+		return false;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	tv_keyring_sweep(before, false);
+	LWLockRelease(lock);
+	shared->swept = before;
+	return true;
+}
+
+void
+tv_keyring_tidy(int fd)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvError		err;
+
+	if (shared->n_dropped > SWEEP_MIN && shared->n_dropped > shared->n_files / 4 &&
+		++shared->since_sweep >= SWEEP_EVERY)
+		tv_keyring_sweep_dropped();
+	if (!wants_compaction())
+		return;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	if (compact(fd, &err) != TV_OK)
+		elog(LOG, "could not compact the keyring, will try again: %s", err.message);
+	LWLockRelease(lock);
+}

@@ -1,0 +1,186 @@
+/*
+ * tv_keyring_load.c
+ *	  Reading the keyring file when the server starts, in the postmaster.
+ *
+ * What cannot be read whole ends the start: a server must not run without
+ * keys that it had.
+ */
+#include "keyring/tv_keyring_internal.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include "base/tv_report.h"
+#include "base/tv_shmem.h"
+#include "keyring/tv_keyring_io.h"
+
+static void
+load_failed(const char *path, TvError *err)
+{
+	if (err->hint[0] == '\0')
+		tv_error_hint(err, "Do not delete it: it holds the wrapped keys of every encrypted table. Restore \"%s\" from a backup of the data directory.",
+					  path);
+	tv_report(FATAL, err);
+}
+
+/* Records from the header to the end; returns where good records end. */
+static uint64
+load_records(const uint8 *data, size_t len, const TvKeyringHeader *header,
+			 XLogRecPtr redo, bool clean)
+{
+	uint64		pos = TV_KEYRING_SECTOR;
+	TvError		err;
+
+	while (pos < len)
+	{
+		TvRecord	record;
+		size_t		used;
+		TvStatus	status;
+
+		status = tv_keyring_record_decode(data + pos, len - pos, pos,
+										  tv_keyring_shared->check, &record, &used);
+		/* above that nothing was synced; after a crash, WAL has what is missing */
+		if (pos >= header->committed &&
+			(status == TV_ERR_TRUNCATED || (status == TV_ERR_CORRUPT && !clean)))
+		{
+			ereport(LOG,
+					(errmsg("keyring ends in a record that a crash cut off, at byte " UINT64_FORMAT, pos),
+					 errdetail("Nothing depends on it yet: it is dropped.")));
+			return pos;
+		}
+		if (status == TV_ERR_VERSION)
+		{
+			(void) tv_error(&err, status, "keyring holds a record of a newer version, at byte " UINT64_FORMAT, pos);
+			tv_error_hint(&err, "Install the version of tde_vault that wrote it.");
+			load_failed(TV_KEYRING_PATH, &err);
+		}
+		if (status == TV_ERR_TRUNCATED)
+		{
+			(void) tv_error(&err, status, "keyring is truncated at byte " UINT64_FORMAT, pos);
+			tv_error_detail(&err, UINT64_FORMAT " bytes had been written durably.", header->committed);
+			load_failed(TV_KEYRING_PATH, &err);
+		}
+		if (status == TV_OK)
+			status = tv_keyring_apply(&record, pos, &err);
+		else
+			(void) tv_error(&err, status, "keyring is damaged: the record at byte " UINT64_FORMAT " was changed", pos);
+		if (status == TV_ERR_NO_MEMORY)
+		{
+			/* most of what is read may have been dropped since */
+			tv_keyring_sweep(redo, false);
+			status = tv_keyring_apply(&record, pos, &err);
+		}
+		if (status != TV_OK)
+			load_failed(TV_KEYRING_PATH, &err);
+		pos += used;
+	}
+	return pos;
+}
+
+/* Is there a replication slot?  They are not in shared memory yet. */
+static bool
+has_slots(void)
+{
+	DIR		   *dir = AllocateDir("pg_replslot");
+	struct dirent *entry;
+	bool		found = false;
+
+	while ((entry = ReadDirExtended(dir, "pg_replslot", LOG)) != NULL)
+		found = found || entry->d_name[0] != '.';
+	if (dir)
+		FreeDir(dir);
+	return found;
+}
+
+/* The whole file, palloc'd; false if there is none. */
+static bool
+read_whole(uint8 **data, size_t *len)
+{
+	int			fd = open(TV_KEYRING_PATH, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	TvError		err;
+
+	if (fd < 0 && errno == ENOENT)
+		return false;
+	if (fd < 0 || fstat(fd, &st) != 0)
+	{
+		(void) tv_keyring_io_error(&err, "open", TV_KEYRING_PATH);
+		load_failed(TV_KEYRING_PATH, &err);
+	}
+	*data = MemoryContextAllocHuge(CurrentMemoryContext, st.st_size + 1);
+	*len = st.st_size;
+	if (pg_pread(fd, *data, *len, 0) != (ssize_t) *len)
+	{
+		(void) tv_keyring_io_error(&err, "read", TV_KEYRING_PATH);
+		load_failed(TV_KEYRING_PATH, &err);
+	}
+	close(fd);
+	return true;
+}
+
+void
+tv_keyring_load(void)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	TvKeyringHeader header;
+	TvError		err;
+	uint8	   *data;
+	size_t		len;
+	bool		clean;
+	XLogRecPtr	redo = tv_keyring_completed_checkpoint(&clean);
+	struct stat st;
+
+	if (!read_whole(&data, &len))
+	{
+		if (stat("tde_vault/sidecar", &st) == 0)
+			ereport(FATAL,
+					(errcode(ERRCODE_TV_KEYRING),
+					 errmsg("keyring file \"%s\" is missing, but the cluster holds encrypted tables", TV_KEYRING_PATH),
+					 errhint("Restore it from a backup of the data directory; without it the encrypted tables cannot be read.")));
+		return;
+	}
+	if (tv_keyring_header_decode(data, len, &header, &err) != TV_OK)
+		load_failed(TV_KEYRING_PATH, &err);
+	if (header.system_identifier != GetSystemIdentifier())
+	{
+		(void) tv_error(&err, TV_ERR_CORRUPT, "keyring belongs to another database cluster");
+		tv_error_detail(&err, "Its system identifier is " UINT64_FORMAT ", this cluster's is " UINT64_FORMAT ".",
+						header.system_identifier, GetSystemIdentifier());
+		load_failed(TV_KEYRING_PATH, &err);
+	}
+	if (header.committed > len)
+	{
+		(void) tv_error(&err, TV_ERR_TRUNCATED, "keyring is truncated: %zu bytes of " UINT64_FORMAT " are left",
+						len, header.committed);
+		load_failed(TV_KEYRING_PATH, &err);
+	}
+
+	shared->header = header;
+	memcpy(shared->check, header.seed, sizeof(shared->check));
+	/* a backup is recovered from where its label says, slots may read before */
+	if (stat("backup_label", &st) == 0)
+		clean = false;
+	if (stat("backup_label", &st) == 0 || has_slots())
+		redo = InvalidXLogRecPtr;
+	pg_atomic_write_u64(&shared->appended, load_records(data, len, &header, redo, clean));
+	/* what a crash left unsynced is synced before it is relied on */
+	pg_atomic_write_u64(&shared->flushed, 0);
+	shared->exists = true;
+	pfree(data);
+	tv_keyring_sweep(redo, clean);
+}
+
+void
+tv_keyring_recovered(void)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	tv_keyring_sweep(InvalidXLogRecPtr, true);
+	LWLockRelease(lock);
+}
