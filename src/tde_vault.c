@@ -18,6 +18,7 @@
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_nonce.h"
 #include "page/tv_page_smgr.h"
+#include "spill/tv_spill.h"
 #include "wal/tv_wal_rmgr.h"
 
 PG_MODULE_MAGIC;
@@ -59,6 +60,7 @@ _PG_init(void)
 	crypto_init();
 	tv_keyring_init();
 	tv_page_nonce_init();
+	tv_spill_init();
 	tv_shmem_init();
 	tv_page_attach();
 	tv_wal_init();

@@ -100,6 +100,14 @@ extern void tv_attach_replace(void *target, const char *name, void *replacement)
 extern void tv_attach_import(void *function, const char *name, void *replacement);
 
 /*
+ * Lead the direct calls of callee in one exported function of the server to
+ * replacement, and no others.  name, caller: their symbols.  Refused (FATAL)
+ * when there is no such call.
+ */
+extern void tv_attach_calls(void *callee, const char *name, const char *caller,
+							void *replacement);
+
+/*
  * What was recognised, for system_info(): a row a seam.  Returns false when
  * i is past the end.  Strings live as long as the process.
  */

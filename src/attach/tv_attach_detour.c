@@ -6,6 +6,7 @@
 
 #include "attach/tv_attach_private.h"
 #include "attach/tv_detour.h"
+#include "attach/tv_redirect.h"
 
 /*
  * Install a detour and note it.  A function that nothing calls by its address
@@ -53,4 +54,27 @@ void
 tv_attach_replace(void *target, const char *name, void *replacement)
 {
 	(void) install(target, name, replacement, TV_DETOUR_REPLACE);
+}
+
+void
+tv_attach_calls(void *callee, const char *name, const char *caller, void *replacement)
+{
+	char		seam[2 * NAMEDATALEN];
+	char		row[sizeof(seam) + sizeof(TV_ATTACH_ROW_DETOUR)];
+	TvMemoryRange code;
+	TvError		error;
+	size_t		sites = 0;
+
+	snprintf(seam, sizeof(seam), "%s in %s", name, caller);
+	tv_attach_check_time(seam);
+	if (tv_image_function(tv_attach_image(), caller, &code, &error) != TV_OK ||
+		tv_redirect_calls(&code, callee, replacement, &sites, &error) != TV_OK)
+		tv_attach_refuse(seam, &error);
+	if (sites == 0)
+	{
+		tv_error(&error, TV_ERR_VERSION, "the function does not call it");
+		tv_attach_refuse(seam, &error);
+	}
+	snprintf(row, sizeof(row), TV_ATTACH_ROW_DETOUR, seam);
+	tv_attach_note(row, "%zu direct calls redirected", sites);
 }

@@ -23,6 +23,7 @@
 #include "page/tv_page_format.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_verify.h"
+#include "spill/tv_spill.h"
 #include "provider/tv_provider.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_file_info);
@@ -236,6 +237,7 @@ tv_sql_system_info(PG_FUNCTION_ARGS)
 	put_info(rsinfo, "keyring: table keys", psprintf("%u", keys));
 	put_info(rsinfo, "keyring: master keys", psprintf("%u", masters));
 	put_info(rsinfo, "memory: key shield locked", tv_keyring_shield_locked() ? "yes" : "no");
+	put_info(rsinfo, "memory: key of temporary files locked", tv_spill_key_locked() ? "yes" : "no");
 	put_info(rsinfo, "memory: session keys locked", tv_secret_all_locked() ? "yes" : "no");
 	return (Datum) 0;
 }

@@ -29,7 +29,6 @@
 #include "wal/tv_wal_prefix.h"
 #include "wal/tv_wal_record.h"
 #include "wal/tv_wal_seal.h"
-#include "wal/tv_wal_spill.h"
 
 #define RETRY_SECONDS 5
 
@@ -223,5 +222,4 @@ tv_wal_init(void)
 	tv_wal_keyring_init();
 	tv_page_set_prepare(tv_wal_prepare);
 	tv_wal_seal_attach();
-	tv_wal_spill_attach();
 }

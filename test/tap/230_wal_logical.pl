@@ -151,6 +151,32 @@ INSERT INTO fully VALUES (5000, 'after the rewrite');
 SQL
 $publisher->wait_for_catchup('s');
 $subscriber->sql_is($digest, $publisher->safe_psql('postgres', $digest), 'changes');
+
+# While a streamed transaction is in progress, the subscriber keeps it in
+# temporary files, closes and opens them, and cuts them when a part is undone.
+my $streamed = TdeVault::marker('streamed');
+$big = $publisher->background_psql('postgres');
+$big->query_safe('BEGIN');
+foreach my $part (1 .. 3)
+{
+	$big->query_safe("INSERT INTO t SELECT 1000000 + $part * 10000 + g, '$streamed' || g FROM generate_series(1, 3000) g");
+	$big->query_safe('SAVEPOINT b');
+	$big->query_safe("INSERT INTO t SELECT 1005000 + $part * 10000 + g, '$streamed' || g FROM generate_series(1, 3000) g");
+	$big->query_safe('ROLLBACK TO b');
+}
+my $kept = 0;
+until ($kept > 300_000)
+{
+	die 'nothing was streamed' if time > $deadline;
+	Time::HiRes::usleep(50_000);
+	$kept = 0;
+	$kept += -s $_ // 0 foreach glob($subscriber->data_dir . '/base/pgsql_tmp/*/*');
+}
+is("@{ $subscriber->find_markers({ it => $streamed })->{it} }", '', 'temporary files of the subscriber hold no plaintext');
+$big->query_safe('COMMIT');
+$big->quit;
+$publisher->wait_for_catchup('s');
+$subscriber->sql_is($digest, $publisher->safe_psql('postgres', $digest), 'the streamed transaction');
 $publisher->sql_is(q{SELECT stream_txns > 0 FROM pg_stat_replication_slots WHERE slot_name = 's'}, 't', 'a transaction was streamed while in progress');
 $publisher->verify_ok('verify is clean on the publisher');
 $subscriber->verify_ok('verify is clean on the subscriber');

@@ -1,5 +1,5 @@
 /*
- * tv_wal_spill.c
+ * tv_spill_decoding.c
  *	  What logical decoding writes to disk while it reads a large transaction.
  *
  * A transaction that does not fit into logical_decoding_work_mem goes to
@@ -12,20 +12,14 @@
  * at once and read in two steps.  The data is sealed with XTS, whose tweak is
  * file and offset.  The wait events tell these writes and reads from others.
  */
-#include "wal/tv_wal_spill.h"
-
-#include "postgres.h"
+#include "spill/tv_spill_private.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "replication/reorderbuffer.h"
-#include "storage/fd.h"
-#include "utils/wait_event.h"
 
-#include "attach/tv_attach.h"
 #include "base/tv_secret.h"
-#include "crypto/tv_cipher.h"
 #include "crypto/tv_kdf.h"
 
 #define UNIT (1024 * 1024)		/* of XTS; the last one may be longer */
@@ -38,10 +32,6 @@ typedef struct DiskChange
 	ReorderBufferChange change;
 } DiskChange;
 
-typedef int (*ReadFile) (File file, char *buffer, int amount, off_t offset,
-						 uint32 wait_event_info);
-
-static ReadFile server_read = NULL;
 static TvCipherContext *context = NULL;
 
 /* The data that the next read is expected to get. */
@@ -102,15 +92,14 @@ is_spilled_change(int fd, const void *data, size_t len, struct stat *st)
 	return size == len && fstat(fd, st) == 0 && S_ISREG(st->st_mode);
 }
 
-static ssize_t
-spill_write(int fd, const void *data, size_t len)
+ssize_t
+tv_spill_decoding_write(int fd, const void *data, size_t len)
 {
 	struct stat st;
 	uint8	   *copy;
 	ssize_t		done = -1;
 
-	if (likely(*my_wait_event_info != WAIT_EVENT_REORDER_BUFFER_WRITE) ||
-		!is_spilled_change(fd, data, len, &st))
+	if (!is_spilled_change(fd, data, len, &st))
 		return write(fd, data, len);
 
 	if (context == NULL && !make_key())
@@ -131,14 +120,15 @@ spill_write(int fd, const void *data, size_t len)
 	return done;
 }
 
-static int
-spill_read(File file, char *buffer, int amount, off_t offset, uint32 wait_event_info)
+int
+tv_spill_decoding_read(File file, char *buffer, int amount, off_t offset,
+					   uint32 wait_event_info)
 {
-	int			got = server_read(file, buffer, amount, offset, wait_event_info);
+	int			got = tv_spill_server_read(file, buffer, amount, offset, wait_event_info);
 	struct stat st;
 	Size		size;
 
-	if (likely(wait_event_info != WAIT_EVENT_REORDER_BUFFER_READ) || got != amount)
+	if (got != amount)
 		return got;
 	if (expected.len > 0 && expected.file == file && expected.offset == offset &&
 		expected.len == (Size) amount)
@@ -158,12 +148,4 @@ spill_read(File file, char *buffer, int amount, off_t offset, uint32 wait_event_
 		expected.len = size - sizeof(DiskChange);
 	}
 	return got;
-}
-
-void
-tv_wal_spill_attach(void)
-{
-	server_read = (ReadFile)
-		tv_attach_detour((void *) FileRead, "FileRead", (void *) spill_read);
-	tv_attach_import((void *) write, "write", (void *) spill_write);
 }
