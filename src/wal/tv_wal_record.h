@@ -22,6 +22,7 @@
  */
 #define TV_RMGR_KEYRING 216
 #define TV_RMGR_SEALED 217
+#define TV_RMGR_LOGGED 218
 
 StaticAssertDecl(TV_WAL_BLOCKS_MAX == XLR_MAX_BLOCK_ID + 1,
 				 "number of blocks in a record");

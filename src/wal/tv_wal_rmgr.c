@@ -24,6 +24,7 @@
 #include "page/tv_page_smgr.h"
 #include "wal/tv_wal_file.h"
 #include "wal/tv_wal_keyring.h"
+#include "wal/tv_wal_logged.h"
 #include "wal/tv_wal_missing.h"
 #include "wal/tv_wal_open.h"
 #include "wal/tv_wal_prefix.h"
@@ -220,6 +221,7 @@ tv_wal_init(void)
 	tv_wal_prefix_init();
 	RegisterCustomRmgr(TV_RMGR_SEALED, &sealed);
 	tv_wal_keyring_init();
+	tv_wal_logged_init();
 	tv_page_set_prepare(tv_wal_prepare);
 	tv_wal_seal_attach();
 }
