@@ -19,6 +19,7 @@
 #include "page/tv_page_nonce.h"
 #include "page/tv_page_smgr.h"
 #include "spill/tv_spill.h"
+#include "vault/tv_vault.h"
 #include "wal/tv_wal_rmgr.h"
 
 PG_MODULE_MAGIC;
@@ -61,6 +62,7 @@ _PG_init(void)
 	tv_keyring_init();
 	tv_page_nonce_init();
 	tv_spill_init();
+	tv_vault_init();
 	tv_shmem_init();
 	tv_page_attach();
 	tv_wal_init();

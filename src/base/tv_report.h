@@ -18,6 +18,13 @@
 #define ERRCODE_TV_KEYRING MAKE_SQLSTATE('T','V','0','0','5')
 #define ERRCODE_TV_UNDECIDED MAKE_SQLSTATE('T','V','0','0','6')
 #define ERRCODE_TV_PLAINTEXT_REFUSED MAKE_SQLSTATE('T','V','0','0','7')
+#define ERRCODE_TV_VAULT_LOCKED MAKE_SQLSTATE('T','V','0','3','0')
+#define ERRCODE_TV_VAULT_NOT_AUTHORIZED MAKE_SQLSTATE('T','V','0','3','1')
+#define ERRCODE_TV_VAULT_RULE MAKE_SQLSTATE('T','V','0','3','2')
+#define ERRCODE_TV_VAULT_CLOSED MAKE_SQLSTATE('T','V','0','3','3')
+#define ERRCODE_TV_VAULT_PASSWORD MAKE_SQLSTATE('T','V','0','3','4')
+#define ERRCODE_TV_VAULT_LOCKED_OUT MAKE_SQLSTATE('T','V','0','3','5')
+#define ERRCODE_TV_VAULT_ADMIN MAKE_SQLSTATE('T','V','0','3','6')
 
 /* The SQLSTATE that a status is reported with. */
 extern int	tv_report_sqlstate(TvStatus status);

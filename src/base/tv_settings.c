@@ -22,6 +22,9 @@ int			tv_setting_cipher = SETTING_CIPHER_GCM;
 bool		tv_setting_enforce_encryption = false;
 int			tv_setting_max_relation_files = 1000000;
 int			tv_setting_provider_timeout = 10000;
+int			tv_setting_unlock_timeout = 8 * 3600;
+int			tv_setting_max_failed_unlocks = 5;
+int			tv_setting_lockout_time = 15 * 60;
 
 static const struct config_enum_entry cipher_options[] = {
 	{"aes-256-gcm", SETTING_CIPHER_GCM, false},
@@ -69,6 +72,27 @@ tv_settings_init(void)
 							&tv_setting_provider_timeout,
 							10000, 100, 600000,
 							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.unlock_timeout",
+							"A realm that a session has unlocked locks itself again after that time.",
+							NULL,
+							&tv_setting_unlock_timeout,
+							8 * 3600, 1, 7 * 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.max_failed_unlocks",
+							"That many wrong vault passwords lock a user out of a realm.",
+							NULL,
+							&tv_setting_max_failed_unlocks,
+							5, 1, 1000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.lockout_time",
+							"For how long a user is locked out of a realm.",
+							NULL,
+							&tv_setting_lockout_time,
+							15 * 60, 1, 30 * 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tde_vault");
 }

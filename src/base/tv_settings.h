@@ -22,6 +22,13 @@ extern int	tv_setting_max_relation_files;
 /* Longest wait for one call of a key provider, in milliseconds. */
 extern int	tv_setting_provider_timeout;
 
+/* A realm that was unlocked locks itself again after that many seconds. */
+extern int	tv_setting_unlock_timeout;
+
+/* That many wrong passwords lock a user out of a realm, for seconds. */
+extern int	tv_setting_max_failed_unlocks;
+extern int	tv_setting_lockout_time;
+
 /* Define the settings.  In _PG_init only. */
 extern void tv_settings_init(void);
 

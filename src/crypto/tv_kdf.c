@@ -104,6 +104,21 @@ tv_hmac(const uint8_t *key, size_t keylen,
 }
 
 /*
+ * SHA-256.
+ */
+TvStatus
+tv_sha256(const uint8_t *data, size_t len, uint8_t hash[TV_MAC_LEN])
+{
+	unsigned int hashlen = 0;
+
+	if (data == NULL || hash == NULL)
+		return TV_ERR_INVALID_ARGUMENT;
+	if (EVP_Digest(data, len, hash, &hashlen, EVP_sha256(), NULL) != 1 || hashlen != TV_MAC_LEN)
+		return TV_ERR_INTERNAL;
+	return TV_OK;
+}
+
+/*
  * Constant-time comparison.
  */
 bool

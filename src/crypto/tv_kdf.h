@@ -21,6 +21,9 @@ extern TvStatus tv_hmac(const uint8_t *key, size_t keylen,
 						const uint8_t *data, size_t len,
 						uint8_t mac[TV_MAC_LEN]);
 
+/* SHA-256, FIPS 180-4. */
+extern TvStatus tv_sha256(const uint8_t *data, size_t len, uint8_t hash[TV_MAC_LEN]);
+
 /* Constant-time comparison. */
 extern bool tv_equal_secret(const void *a, const void *b, size_t n);
 

@@ -178,7 +178,8 @@ typedef enum TvKeyPurpose
 	TV_PURPOSE_PAGE = 1,		/* pages under the table's cipher */
 	TV_PURPOSE_TWEAK = 2,		/* pages under XTS: maps, unlogged relations */
 	TV_PURPOSE_WAL = 3,
-	TV_PURPOSE_KEYRING = 4		/* MACs of file records */
+	TV_PURPOSE_KEYRING = 4,		/* MACs of file records */
+	TV_PURPOSE_VAULT = 5		/* vault policy */
 } TvKeyPurpose;
 
 typedef struct TvKeyHandle

@@ -14,6 +14,7 @@
 
 #include "postgres.h"
 
+#include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 
 /* Actions, as command rules name them; a bit each. */
@@ -56,8 +57,13 @@ typedef struct TvAnswer
 /* Is the vault of this session's database on (or closed)?  No lock. */
 extern bool tv_vault_on(void);
 
-/* Is one on in any database of the cluster?  One atomic read; works everywhere. */
+/*
+ * Is one on in any database of the cluster?  One atomic read; works everywhere.
+ * After a start also true while nobody has read a policy that says it is off
+ * (tv_vault_verify_all() does; it asks the key provider).
+ */
 extern bool tv_vault_on_anywhere(void);
+extern void tv_vault_verify_all(void);
 
 /*
  * Is relid protected: in a realm itself, by its schema, or as part of the
@@ -69,6 +75,14 @@ extern bool tv_vault_protects(Oid relid);
 
 /* May the session do action to relation relid?  Neither throws nor audits. */
 extern void tv_vault_ask(Oid relid, TvAction action, TvAnswer *answer);
+
+/*
+ * The same, but rules ON COLUMN count only for those columns, offset by
+ * FirstLowInvalidHeapAttributeNumber as in a range table entry (a whole-row
+ * reference is all of them; NULL too).
+ */
+extern void tv_vault_ask_columns(Oid relid, TvAction action, const Bitmapset *columns,
+								 TvAnswer *answer);
 
 /* The same for a schema, and for statements that concern the database (rules ON DATABASE). */
 extern void tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer);
@@ -84,12 +98,22 @@ extern void tv_vault_enforce(const TvAnswer *answer, const char *object, TvActio
 /* ask, then enforce. */
 extern void tv_vault_require(Oid relid, TvAction action);
 
+/* "SELECT", "DROP" ... */
+extern const char *tv_vault_action_name(TvAction action);
+
 /* --- separation of duties: of the authenticated user, superuser or not --- */
 
 extern bool tv_vault_is_admin(void);
 extern bool tv_vault_is_auditor(void);
 extern bool tv_vault_is_operator(void);
 extern bool tv_vault_owns_realm(const char *realm);
+
+/*
+ * Bootstrap: may the authenticated user, who enabled the vault, name the first
+ * vault administrator?  And: one was named (in this transaction).
+ */
+extern bool tv_vault_may_name_admin(void);
+extern void tv_vault_admin_named(void);
 
 /*
  * Does something of the vault hang on this role (vault_*, their members, realm

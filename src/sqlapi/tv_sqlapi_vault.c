@@ -1,0 +1,335 @@
+/*
+ * tv_sqlapi_vault.c
+ *	  SQL procedures of the vault: one for each of its statements.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/tv_secret.h"
+#include "page/tv_page_smgr.h"
+#include "vault/tv_vault.h"
+#include "vault/tv_vault_commands.h"
+
+PG_FUNCTION_INFO_V1(tv_sql_enable_vault);
+PG_FUNCTION_INFO_V1(tv_sql_disable_vault);
+PG_FUNCTION_INFO_V1(tv_sql_create_realm);
+PG_FUNCTION_INFO_V1(tv_sql_drop_realm);
+PG_FUNCTION_INFO_V1(tv_sql_realm_add);
+PG_FUNCTION_INFO_V1(tv_sql_realm_remove);
+PG_FUNCTION_INFO_V1(tv_sql_realm_owner);
+PG_FUNCTION_INFO_V1(tv_sql_realm_description);
+PG_FUNCTION_INFO_V1(tv_sql_realm_mode);
+PG_FUNCTION_INFO_V1(tv_sql_realm_authorize);
+PG_FUNCTION_INFO_V1(tv_sql_realm_revoke);
+PG_FUNCTION_INFO_V1(tv_sql_grant_vault_password);
+PG_FUNCTION_INFO_V1(tv_sql_revoke_vault_password);
+PG_FUNCTION_INFO_V1(tv_sql_unlock_realm);
+PG_FUNCTION_INFO_V1(tv_sql_lock_realm);
+PG_FUNCTION_INFO_V1(tv_sql_vault_access);
+PG_FUNCTION_INFO_V1(tv_sql_function_frozen);
+
+/* Nothing here works when the module was not loaded at server start. */
+static void
+require_vault(void)
+{
+	if (tv_page_attached())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("tde_vault was not loaded when the server started"),
+			 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
+}
+
+static char *
+optional_text(FunctionCallInfo fcinfo, int i)
+{
+	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
+}
+
+static char *
+required_text(FunctionCallInfo fcinfo, int i, const char *name)
+{
+	require_vault();
+	if (PG_ARGISNULL(i))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(i));
+}
+
+static bool
+flag(FunctionCallInfo fcinfo, int i)
+{
+	return !PG_ARGISNULL(i) && PG_GETARG_BOOL(i);
+}
+
+/* An array of text as a list of C strings; NULL is an empty one. */
+static List *
+text_list(FunctionCallInfo fcinfo, int i)
+{
+	List	   *list = NIL;
+	Datum	   *items;
+	bool	   *nulls;
+	int			n;
+
+	if (PG_ARGISNULL(i))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(i), TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &n);
+	for (int k = 0; k < n; k++)
+	{
+		if (nulls[k])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a name must not be null")));
+		list = lappend(list, TextDatumGetCString(items[k]));
+	}
+	return list;
+}
+
+/* The answer of a procedure with one OUT parameter. */
+static Datum
+one_column(FunctionCallInfo fcinfo, Datum value, bool isnull)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), &value, &isnull));
+}
+
+/* --- the switch --- */
+
+Datum
+tv_sql_enable_vault(PG_FUNCTION_ARGS)
+{
+	require_vault();
+	tv_vault_enable(optional_text(fcinfo, 0));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_disable_vault(PG_FUNCTION_ARGS)
+{
+	require_vault();
+	tv_vault_disable(optional_text(fcinfo, 0));
+	PG_RETURN_VOID();
+}
+
+/* --- realms --- */
+
+Datum
+tv_sql_create_realm(PG_FUNCTION_ARGS)
+{
+	TvNewRealm	realm;
+
+	realm.name = required_text(fcinfo, 0, "realm");
+	realm.description = optional_text(fcinfo, 1);
+	realm.owner = optional_text(fcinfo, 2);
+	realm.require_password = flag(fcinfo, 3);
+	realm.simulate = flag(fcinfo, 4);
+	realm.if_not_exists = flag(fcinfo, 5);
+	tv_vault_create_realm(&realm);
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_drop_realm(PG_FUNCTION_ARGS)
+{
+	tv_vault_drop_realm(required_text(fcinfo, 0, "realm"), flag(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_add(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_add(required_text(fcinfo, 0, "realm"), text_list(fcinfo, 1), text_list(fcinfo, 2));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_remove(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_remove(required_text(fcinfo, 0, "realm"), text_list(fcinfo, 1), text_list(fcinfo, 2));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_owner(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_owner(required_text(fcinfo, 0, "realm"), required_text(fcinfo, 1, "owner"));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_description(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_description(required_text(fcinfo, 0, "realm"), optional_text(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_mode(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_mode(required_text(fcinfo, 0, "realm"), required_text(fcinfo, 1, "mode"));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_authorize(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_authorize(required_text(fcinfo, 0, "realm"), text_list(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_realm_revoke(PG_FUNCTION_ARGS)
+{
+	tv_vault_realm_revoke(required_text(fcinfo, 0, "realm"), text_list(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+/* --- passwords --- */
+
+/* Wipe a password that was copied out of an argument. */
+static void
+wipe_text(char *text)
+{
+	if (text != NULL)
+		tv_secret_wipe(text, strlen(text));
+}
+
+Datum
+tv_sql_grant_vault_password(PG_FUNCTION_ARGS)
+{
+	char	   *realm = required_text(fcinfo, 0, "realm");
+	char	   *role = required_text(fcinfo, 1, "role");
+	char	   *password = optional_text(fcinfo, 2);
+	Interval   *valid_for = PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3);
+	char	   *generated = NULL;
+	Datum		result;
+
+	PG_TRY();
+	{
+		generated = tv_vault_grant_password(realm, role, password, valid_for);
+	}
+	PG_FINALLY();
+	{
+		wipe_text(password);
+	}
+	PG_END_TRY();
+	result = one_column(fcinfo, generated ? CStringGetTextDatum(generated) : (Datum) 0, generated == NULL);
+	wipe_text(generated);
+	return result;
+}
+
+Datum
+tv_sql_revoke_vault_password(PG_FUNCTION_ARGS)
+{
+	tv_vault_revoke_password(required_text(fcinfo, 0, "realm"), required_text(fcinfo, 1, "role"));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_unlock_realm(PG_FUNCTION_ARGS)
+{
+	char	   *realm = required_text(fcinfo, 0, "realm");
+	char	   *password = required_text(fcinfo, 1, "password");
+
+	PG_TRY();
+	{
+		tv_vault_unlock_realm(realm, password);
+	}
+	PG_FINALLY();
+	{
+		wipe_text(password);
+	}
+	PG_END_TRY();
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_lock_realm(PG_FUNCTION_ARGS)
+{
+	require_vault();
+	tv_vault_lock_realm(optional_text(fcinfo, 0));
+	PG_RETURN_VOID();
+}
+
+/* --- asking --- */
+
+static TvAction
+action_named(const char *name)
+{
+	for (int bit = TV_ACTION_SELECT; bit <= TV_ACTION_MAINTAIN; bit <<= 1)
+	{
+		if (pg_strcasecmp(name, tv_vault_action_name((TvAction) bit)) == 0)
+			return (TvAction) bit;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("action \"%s\" is not known", name)));
+}
+
+static const char *
+answer_name(TvAnswerKind verdict)
+{
+	switch (verdict)
+	{
+		case TV_ANSWER_NOT_PROTECTED:
+			return "not protected";
+		case TV_ANSWER_ALLOW:
+			return "allowed";
+		case TV_ANSWER_LOCKED:
+			return "locked";
+		case TV_ANSWER_NOT_AUTHORIZED:
+			return "not authorized";
+		case TV_ANSWER_RULE:
+			return "denied by a rule";
+		case TV_ANSWER_CLOSED:
+			break;
+	}
+	return "closed";
+}
+
+static Datum
+text_or_null(const char *text, bool *isnull)
+{
+	*isnull = text == NULL;
+	return text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+/* vault_access(relation, action): what the vault would say to this session */
+Datum
+tv_sql_vault_access(PG_FUNCTION_ARGS)
+{
+	TvAnswer	answer;
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	require_vault();
+	tv_vault_ask(PG_GETARG_OID(0), action_named(text_to_cstring(PG_GETARG_TEXT_PP(1))), &answer);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = CStringGetTextDatum(answer_name(answer.verdict));
+	values[1] = text_or_null(answer.realm, &nulls[1]);
+	values[2] = text_or_null(answer.rule, &nulls[2]);
+	values[3] = BoolGetDatum(answer.simulate);
+	values[4] = BoolGetDatum(answer.emergency);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* function_frozen(function): does a protected table run it? */
+Datum
+tv_sql_function_frozen(PG_FUNCTION_ARGS)
+{
+	require_vault();
+	PG_RETURN_BOOL(tv_vault_function_frozen(PG_GETARG_OID(0)));
+}

@@ -1,0 +1,228 @@
+/*
+ * tv_vault_change.c
+ *	  Changes of the policy by the transaction at hand.
+ *
+ * The first change takes a lock on the policy that is held until the
+ * transaction ends, as DDL does, so there is one writer a database and the
+ * copy that it works on is the latest policy.  The session sees its copy at
+ * once.  The copy is written just before the transaction commits; if something
+ * fails between the two, what was there before is written again.  A crash
+ * between the two leaves the new policy, whose author had asked to commit it.
+ */
+#include "vault/tv_vault_internal.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+#include "base/tv_report.h"
+
+#define POLICY_LOCK 0x5456		/* objsubid of the lock; a database has no columns */
+
+/* The policy as it was when a subtransaction first changed it. */
+typedef struct Saved
+{
+	SubTransactionId id;
+	TvPolicy   *policy;			/* NULL: there was none */
+	struct Saved *next;			/* of an enclosing one */
+} Saved;
+
+static TvPolicy *working = NULL;	/* belongs to tv_vault_local.c */
+static Saved *saved = NULL;
+static bool dirty = false;
+static bool written = false;
+
+static void
+out_of_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory for the vault policy")));
+}
+
+static void
+pop(bool release)
+{
+	Saved	   *top = saved;
+
+	saved = top->next;
+	if (release)
+		tv_policy_free(top->policy);
+	free(top);
+}
+
+static void
+save(const TvPolicy *policy)
+{
+	Saved	   *entry;
+
+	if (saved != NULL && saved->id == GetCurrentSubTransactionId())
+		return;
+	entry = calloc(1, sizeof(Saved));
+	if (entry == NULL)
+		out_of_memory();
+	entry->id = GetCurrentSubTransactionId();
+	if (policy != NULL && (entry->policy = tv_policy_copy(policy)) == NULL)
+	{
+		free(entry);
+		out_of_memory();
+	}
+	entry->next = saved;
+	saved = entry;
+}
+
+static void
+policy_is_lost(const TvVaultLocal *local)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_CLOSED),
+			 errmsg("the vault of this database is closed: its policy cannot be read"),
+			 errdetail("%s.", local->why.message),
+			 local->why.hint[0] ? errhint("%s", local->why.hint) : 0));
+}
+
+static void
+no_vault(const char *command)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s: the vault of this database is not enabled", command),
+			 errhint("ALTER DATABASE ENABLE DATABASE VAULT.")));
+}
+
+TvPolicy *
+tv_vault_change_begin(const char *command, bool create)
+{
+	const TvVaultLocal *local;
+
+	PreventCommandIfReadOnly(command);
+	PreventCommandDuringRecovery(command);
+	PreventCommandIfParallelMode(command);
+	LockDatabaseObject(DatabaseRelationId, MyDatabaseId, POLICY_LOCK, ExclusiveLock);
+	local = tv_vault_current();
+	if (local->state == TV_VAULT_LOST)
+		policy_is_lost(local);
+	if (local->policy == NULL && !create)
+		no_vault(command);
+	save(local->policy);
+	if (working == NULL)
+	{
+		working = local->policy ? tv_policy_copy(local->policy) : tv_policy_new();
+		if (working == NULL)
+			out_of_memory();
+		tv_vault_local_replace(working);
+	}
+	dirty = true;
+	return working;
+}
+
+void
+tv_vault_change_done(void)
+{
+	tv_vault_local_replace(working);
+}
+
+/* Go back to what was there when the subtransaction began to change it. */
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (saved == NULL || saved->id != id)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		/* an enclosing one that has changed it itself goes back further */
+		if (saved->next != NULL && saved->next->id == parent)
+			pop(true);
+		else
+			saved->id = parent;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		bool		outermost = saved->next == NULL;
+		TvPolicy   *before = saved->policy;
+
+		pop(false);
+		if (outermost)
+		{
+			tv_policy_free(before);
+			before = NULL;
+			dirty = false;
+		}
+		working = before;
+		tv_vault_local_replace(before);
+	}
+}
+
+static void
+forget(void)
+{
+	while (saved != NULL)
+		pop(true);
+	working = NULL;
+	dirty = false;
+	written = false;
+}
+
+/* After an abort: does not throw. */
+static void
+put_back(void)
+{
+	Saved	   *first = saved;
+	TvPolicy   *before;
+	TvError		err;
+
+	while (first->next != NULL)
+		first = first->next;
+	before = first->policy;
+	if (before == NULL && (before = first->policy = tv_policy_new()) == NULL)
+		tv_vault_shared_break(MyDatabaseId);
+	else if (tv_vault_file_write(MyDatabaseId, before, &err) != TV_OK)
+	{
+		tv_vault_shared_break(MyDatabaseId);
+		tv_report(WARNING, &err);
+	}
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	TvError		err;
+
+	if (!dirty)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (tv_vault_file_write(MyDatabaseId, working, &err) != TV_OK)
+				tv_report(ERROR, &err);
+			written = true;
+			break;
+		case XACT_EVENT_COMMIT:
+			forget();
+			tv_vault_local_settle();
+			break;
+		case XACT_EVENT_ABORT:
+			if (written)
+				put_back();
+			forget();
+			tv_vault_local_replace(NULL);
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has changed the vault"),
+					 errhint("COMMIT it instead.")));
+			break;
+		default:
+			break;
+	}
+}
+
+void
+tv_vault_change_init(void)
+{
+	RegisterXactCallback(transaction_ends, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}

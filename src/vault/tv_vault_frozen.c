@@ -1,0 +1,122 @@
+/*
+ * tv_vault_frozen.c
+ *	  Functions that a protected relation runs.
+ *
+ * Whoever replaces a function that an index expression, check, default,
+ * generated column, trigger, policy or domain of a protected table calls is
+ * handed the table's rows by the server.  From the function, pg_depend is
+ * followed to whatever uses it, and from there to the relations that own that.
+ * What a function's body calls by name is not in pg_depend, unless it was
+ * written in the standard's form (BEGIN ATOMIC).
+ */
+#include "vault/tv_vault_internal.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_proc.h"
+#include "utils/fmgroids.h"
+
+typedef struct Search
+{
+	Relation	depend;
+	ObjectAddresses *seen;
+	List	   *queue;			/* of ObjectAddress */
+	bool		found;
+} Search;
+
+static void
+visit(Search *search, Oid class, Oid object)
+{
+	ObjectAddress address = {class, object, 0};
+	ObjectAddress *copy;
+
+	if (search->found || object_address_present(&address, search->seen))
+		return;
+	add_exact_object_address(&address, search->seen);
+	if (class == RelationRelationId && tv_vault_protects(object))
+	{
+		search->found = true;
+		return;
+	}
+	copy = palloc(sizeof(ObjectAddress));
+	*copy = address;
+	search->queue = lappend(search->queue, copy);
+}
+
+/* What uses the object. */
+static void
+visit_users(Search *search, const ObjectAddress *object)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->classId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->objectId));
+	scan = systable_beginscan(search->depend, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		visit(search, form->classid, form->objid);
+	}
+	systable_endscan(scan);
+}
+
+/* What the object is part of. */
+static void
+visit_owners(Search *search, const ObjectAddress *object)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->classId));
+	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object->objectId));
+	scan = systable_beginscan(search->depend, DependDependerIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->deptype == DEPENDENCY_AUTO || form->deptype == DEPENDENCY_INTERNAL)
+			visit(search, form->refclassid, form->refobjid);
+	}
+	systable_endscan(scan);
+}
+
+bool
+tv_vault_function_frozen(Oid function)
+{
+	Search		search = {0};
+
+	if (!tv_vault_on())
+		return false;
+	search.depend = table_open(DependRelationId, AccessShareLock);
+	search.seen = new_object_addresses();
+	visit(&search, ProcedureRelationId, function);
+
+	/* the list grows while it is walked */
+	for (int i = 0; i < list_length(search.queue) && !search.found; i++)
+	{
+		ObjectAddress *object = list_nth(search.queue, i);
+
+		/* a relation that is not protected leads no further */
+		if (object->classId == RelationRelationId)
+			continue;
+		visit_users(&search, object);
+		if (object->classId != ProcedureRelationId)
+			visit_owners(&search, object);
+	}
+	free_object_addresses(search.seen);
+	table_close(search.depend, AccessShareLock);
+	return search.found;
+}

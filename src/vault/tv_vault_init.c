@@ -1,0 +1,16 @@
+/*
+ * tv_vault_init.c
+ *	  Set up the vault.
+ */
+#include "vault/tv_vault_internal.h"
+
+void
+tv_vault_init(void)
+{
+	tv_vault_shared_init();
+	tv_vault_session_init();
+	tv_vault_file_init();
+	tv_vault_local_init();
+	tv_vault_closure_init();
+	tv_vault_change_init();
+}

@@ -1,0 +1,203 @@
+/*
+ * tv_vault_role.c
+ *	  Separation of duties: who is what, by the authenticated user.
+ *
+ * While the vault of this database is on, its roles are known by OID; else by
+ * name.  A superuser is a member of nothing here.
+ */
+#include "vault/tv_vault_internal.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_auth_members.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/catcache.h"
+#include "utils/fmgroids.h"
+#include "utils/syscache.h"
+
+#include "vault/tv_vault_role.h"
+
+static Oid
+role_of(uint32 recorded, const char *name)
+{
+	return OidIsValid(recorded) ? recorded : get_role_oid(name, true);
+}
+
+Oid
+tv_vault_admin_role(void)
+{
+	const TvVaultLocal *local = tv_vault_current();
+
+	return role_of(local->policy ? local->policy->admin_role : InvalidOid, "vault_admin");
+}
+
+bool
+tv_vault_is_admin(void)
+{
+	return IsTransactionState() && tv_vault_has_role(tv_vault_admin_role());
+}
+
+bool
+tv_vault_is_auditor(void)
+{
+	const TvVaultLocal *local = tv_vault_current();
+
+	return IsTransactionState() &&
+		tv_vault_has_role(role_of(local->policy ? local->policy->auditor_role : InvalidOid, "vault_auditor"));
+}
+
+bool
+tv_vault_is_operator(void)
+{
+	const TvVaultLocal *local = tv_vault_current();
+
+	return IsTransactionState() &&
+		tv_vault_has_role(role_of(local->policy ? local->policy->operator_role : InvalidOid, "vault_operator"));
+}
+
+bool
+tv_vault_owns_realm(const char *name)
+{
+	const TvVaultLocal *local = tv_vault_current();
+	const TvRealm *realm = local->policy ? tv_policy_realm(local->policy, name) : NULL;
+
+	return realm != NULL && tv_vault_has_role(realm->owner);
+}
+
+bool
+tv_vault_has_members(Oid role)
+{
+	CatCList   *list = SearchSysCacheList1(AUTHMEMROLEMEM, ObjectIdGetDatum(role));
+	int			n = list->n_members;
+
+	ReleaseSysCacheList(list);
+	return n > 0;
+}
+
+bool
+tv_vault_may_name_admin(void)
+{
+	const TvVaultLocal *local = tv_vault_current();
+
+	return IsTransactionState() && local->state == TV_VAULT_ACTIVE && !local->policy->has_admin &&
+		local->policy->enabler == GetAuthenticatedUserId() && superuser() &&
+		!tv_vault_has_members(local->policy->admin_role);
+}
+
+void
+tv_vault_admin_named(void)
+{
+	TvPolicy   *policy = tv_vault_change_begin("GRANT", false);
+
+	policy->has_admin = true;
+	tv_vault_change_done();
+}
+
+/* Does role, or one that it is a member of, have a place in the policy? */
+static bool
+has_place(const TvPolicy *policy, Oid role)
+{
+	if (role == policy->admin_role || role == policy->auditor_role || role == policy->operator_role)
+		return true;
+	for (uint32 i = 0; i < policy->n_realms; i++)
+	{
+		if (policy->realms[i].owner == role)
+			return true;
+	}
+	for (uint32 i = 0; i < policy->n_roles; i++)
+	{
+		if (policy->roles[i].role == role)
+			return true;
+	}
+	for (uint32 i = 0; i < policy->n_passwords; i++)
+	{
+		if (policy->passwords[i].role == role)
+			return true;
+	}
+	for (uint32 i = 0; i < policy->n_emergencies; i++)
+	{
+		if (policy->emergencies[i].officer == role && policy->emergencies[i].reviewed == 0)
+			return true;
+	}
+	return false;
+}
+
+/* role and all that it is a member of, at any distance. */
+static List *
+with_groups(Oid role)
+{
+	List	   *roles = list_make1_oid(role);
+
+	/* the list grows while it is walked */
+	for (int i = 0; i < list_length(roles); i++)
+	{
+		CatCList   *list = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(list_nth_oid(roles, i)));
+
+		for (int k = 0; k < list->n_members; k++)
+		{
+			HeapTuple	tuple = &list->members[k]->tuple;
+
+			roles = list_append_unique_oid(roles, ((Form_pg_auth_members) GETSTRUCT(tuple))->roleid);
+		}
+		ReleaseSysCacheList(list);
+	}
+	return roles;
+}
+
+/* The same for a list of roles in the policy of another database. */
+static bool
+have_place_elsewhere(List *roles)
+{
+	TvVaultDatabase database;
+
+	for (uint32 i = 0; tv_vault_shared_at(i, &database); i++)
+	{
+		TvPolicy   *policy;
+		TvError		err;
+		ListCell   *lc;
+		bool		found = false;
+
+		if (database.database == MyDatabaseId)
+			continue;
+		if (tv_vault_file_read(database.database, &policy, &err) != TV_OK)
+			return true;		/* who knows */
+		if (policy->flags & (TV_VAULT_ON | TV_VAULT_COPIED))
+		{
+			foreach(lc, roles)
+				found |= has_place(policy, lfirst_oid(lc));
+		}
+		tv_policy_free(policy);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+bool
+tv_vault_role_protected(Oid role)
+{
+	const TvVaultLocal *local;
+	List	   *roles;
+	ListCell   *lc;
+
+	if (!tv_vault_on_anywhere() || !OidIsValid(role))
+		return false;
+	local = tv_vault_current();
+	if (local->state == TV_VAULT_LOST)
+		return true;
+	roles = with_groups(role);
+	foreach(lc, roles)
+	{
+		Oid			one = lfirst_oid(lc);
+
+		if (one == get_role_oid("vault_admin", true) || one == get_role_oid("vault_auditor", true) ||
+			one == get_role_oid("vault_operator", true) ||
+			(local->policy != NULL && local->state != TV_VAULT_NONE && has_place(local->policy, one)))
+			return true;
+	}
+	return have_place_elsewhere(roles);
+}
