@@ -36,3 +36,19 @@ RESET tde_vault.enforce_encryption;
 DROP VIEW allowed_view;
 DROP TABLE before_enforcing, sealed_before,
     temporary_is_allowed, allowed, allowed_by_default, allowed_parted;
+
+-- plaintext that is not yet in the log does not get there
+CREATE UNLOGGED TABLE unlogged_plain (id serial PRIMARY KEY);
+CREATE UNLOGGED TABLE unlogged_sealed (id serial PRIMARY KEY) USING tde_heap;
+SET tde_vault.enforce_encryption = on;
+ALTER TABLE unlogged_plain SET LOGGED;
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE IF EXISTS nowhere SET LOGGED;
+ALTER TABLE unlogged_plain SET LOGGED, SET ACCESS METHOD tde_heap;
+ALTER TABLE unlogged_sealed SET LOGGED;
+ALTER TABLE unlogged_sealed SET UNLOGGED;
+ALTER TABLE unlogged_sealed SET LOGGED, SET ACCESS METHOD heap;
+SELECT relname, relpersistence, tde_vault.is_encrypted(oid) FROM pg_class
+WHERE relname LIKE 'unlogged%' AND relkind = 'r' ORDER BY 1;
+RESET tde_vault.enforce_encryption;
+DROP TABLE unlogged_plain, unlogged_sealed;

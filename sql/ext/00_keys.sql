@@ -12,6 +12,16 @@ BEGIN
             MESSAGE = 'schema "tde_vault" exists and is not yours alone',
             HINT = 'Drop or rename it, then create the extension.';
     END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_depend d
+               JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid
+               WHERE n.nspname = 'tde_vault'
+                 AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                 AND d.classid <> 'pg_catalog.pg_extension'::pg_catalog.regclass) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'schema "tde_vault" exists and is not empty',
+            HINT = 'Drop or rename it, then create the extension.';
+    END IF;
 END
 $$;
 

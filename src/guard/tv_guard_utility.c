@@ -177,15 +177,31 @@ after_alter_table(AlterTableStmt *stmt)
 		tv_page_adopt_sequence(lfirst_oid(lc), table);
 }
 
+/* Does the statement encrypt its table? */
+static bool
+encrypts(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+
+		if (cmd->subtype == AT_SetAccessMethod && strcmp(cmd->name, HEAP_AM_NAME) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* With enforce_encryption: does the command leave a permanent table plain? */
 static bool
-makes_plaintext(AlterTableCmd *cmd, RangeVar *table)
+makes_plaintext(AlterTableCmd *cmd, RangeVar *table, bool encrypted)
 {
 	Oid			relid;
 
 	if (cmd->subtype == AT_SetAccessMethod)
 		return strcmp(cmd->name, HEAP_AM_NAME) != 0;
-	if (cmd->subtype != AT_SetLogged)
+	if (cmd->subtype != AT_SetLogged || encrypted)
 		return false;
 	relid = RangeVarGetRelid(table, NoLock, true);
 	return OidIsValid(relid) && get_rel_relkind(relid) != RELKIND_SEQUENCE &&
@@ -195,13 +211,14 @@ makes_plaintext(AlterTableCmd *cmd, RangeVar *table)
 static void
 check_stays_encrypted(AlterTableStmt *stmt)
 {
+	bool		encrypted = encrypts(stmt);
 	ListCell   *lc;
 
 	foreach(lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
 
-		if (!makes_plaintext(cmd, stmt->relation))
+		if (!makes_plaintext(cmd, stmt->relation, encrypted))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
