@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "attach/tv_attach.h"
+#include "audit/tv_audit.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "base/tv_shmem.h"
@@ -63,6 +64,7 @@ _PG_init(void)
 	tv_page_nonce_init();
 	tv_spill_init();
 	tv_vault_init();
+	tv_audit_init();
 	tv_shmem_init();
 	tv_page_attach();
 	tv_wal_init();

@@ -40,3 +40,8 @@ BEGIN
     END LOOP;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION tde_vault.audit_lines() TO vault_auditor;
+GRANT EXECUTE ON FUNCTION tde_vault.audit_verify() TO vault_auditor;
+GRANT SELECT ON tde_vault.audit_log TO vault_auditor;
+GRANT EXECUTE ON FUNCTION tde_vault.audit_note(text) TO vault_admin, vault_operator;

@@ -25,6 +25,8 @@
 #define ERRCODE_TV_VAULT_PASSWORD MAKE_SQLSTATE('T','V','0','3','4')
 #define ERRCODE_TV_VAULT_LOCKED_OUT MAKE_SQLSTATE('T','V','0','3','5')
 #define ERRCODE_TV_VAULT_ADMIN MAKE_SQLSTATE('T','V','0','3','6')
+/* TV020 to TV029: audit */
+#define ERRCODE_TV_AUDIT_FAILED MAKE_SQLSTATE('T','V','0','2','0')
 
 /* The SQLSTATE that a status is reported with. */
 extern int	tv_report_sqlstate(TvStatus status);

@@ -25,6 +25,11 @@ int			tv_setting_provider_timeout = 10000;
 int			tv_setting_unlock_timeout = 8 * 3600;
 int			tv_setting_max_failed_unlocks = 5;
 int			tv_setting_lockout_time = 15 * 60;
+char	   *tv_setting_audit_directory = NULL;
+int			tv_setting_audit_file_size = 64 * 1024;
+bool		tv_setting_audit_reads = false;
+bool		tv_setting_audit_writes = false;
+bool		tv_setting_audit_ddl = true;
 
 static const struct config_enum_entry cipher_options[] = {
 	{"aes-256-gcm", SETTING_CIPHER_GCM, false},
@@ -94,5 +99,41 @@ tv_settings_init(void)
 							15 * 60, 1, 30 * 24 * 3600,
 							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("tde_vault.audit_directory",
+							   "Directory of the audit log.",
+							   "A relative path is taken from the data directory.",
+							   &tv_setting_audit_directory,
+							   "tde_vault/audit",
+							   PGC_POSTMASTER, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.audit_file_size",
+							"Size of a file of the audit log before the next is begun.",
+							"A new day, in UTC, also begins a new one.",
+							&tv_setting_audit_file_size,
+							64 * 1024, 1024, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	/* not for SET: what is audited is not the session's to decide */
+	DefineCustomBoolVariable("tde_vault.audit_reads",
+							 "Audit reads of tables outside realms.",
+							 "Inside realms everything is audited.",
+							 &tv_setting_audit_reads,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("tde_vault.audit_writes",
+							 "Audit changes of rows of tables outside realms.",
+							 "Inside realms everything is audited.",
+							 &tv_setting_audit_writes,
+							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("tde_vault.audit_ddl",
+							 "Audit statements that define or change objects outside realms, while a vault is on.",
+							 "Inside realms everything is audited.",
+							 &tv_setting_audit_ddl,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tde_vault");
 }

@@ -29,6 +29,17 @@ extern int	tv_setting_unlock_timeout;
 extern int	tv_setting_max_failed_unlocks;
 extern int	tv_setting_lockout_time;
 
+/* Where the audit log is; relative to the data directory, or absolute. */
+extern char *tv_setting_audit_directory;
+
+/* Size of a file of the audit log before the next is begun, in kB. */
+extern int	tv_setting_audit_file_size;
+
+/* Audit what happens to tables outside realms?  Inside, everything is. */
+extern bool tv_setting_audit_reads;
+extern bool tv_setting_audit_writes;
+extern bool tv_setting_audit_ddl;
+
 /* Define the settings.  In _PG_init only. */
 extern void tv_settings_init(void);
 

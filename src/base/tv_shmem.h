@@ -25,7 +25,9 @@ typedef enum TvLock
 {
 	TV_LOCK_KEYRING_FILE,		/* appends to the keyring file, in order */
 	TV_LOCK_KEYRING_TABLE,		/* the keyring's tables in shared memory */
+	TV_LOCK_KEYRING_SERVICE,	/* which key is a service's */
 	TV_LOCK_AUDIT,				/* the audit log: its chain */
+	TV_LOCK_AUDIT_SYNC,			/* the audit log: one syncs for all */
 	TV_LOCK_VAULT_FILE,			/* policy files, in order */
 	TV_LOCK_VAULT_SESSIONS,		/* unlocks and failures in shared memory */
 	TV_LOCK_COUNT

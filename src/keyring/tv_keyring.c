@@ -181,25 +181,37 @@ unwrap_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
 	return status == TV_OK ? publish_key(id, epoch, key, err) : status;
 }
 
-TvStatus
-tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
+/* The key as it is shared, shielded; false if nobody opened it yet. */
+static bool
+copy_shielded(uint64 id, uint16 epoch, uint8 *shielded)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
-	uint8		shielded[TV_KEY_LEN];
 	TvKeySlot  *slot;
-	bool		is_open = false;
+	bool		is_open;
 
 	LWLockAcquire(lock, LW_SHARED);
 	slot = tv_keyring_find_key(id, epoch);
-	if (slot && (slot->flags & TV_KEY_OPEN))
-	{
-		memcpy(shielded, slot->shielded, sizeof(shielded));
-		is_open = true;
-	}
-	LWLockRelease(lock);
+	is_open = slot && (slot->flags & TV_KEY_OPEN);
 	if (is_open)
+		memcpy(shielded, slot->shielded, TV_KEY_LEN);
+	LWLockRelease(lock);
+	return is_open;
+}
+
+TvStatus
+tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
+{
+	uint8		shielded[TV_KEY_LEN];
+	TvStatus	status;
+
+	if (copy_shielded(id, epoch, shielded))
 		return tv_keyring_shield(id, epoch, shielded, key);
-	return unwrap_key(id, epoch, key, err);
+	status = unwrap_key(id, epoch, key, err);
+
+	/* a provider that many ask at once may fail some: one success will do */
+	if (status != TV_OK && copy_shielded(id, epoch, shielded))
+		status = tv_keyring_shield(id, epoch, shielded, key);
+	return status;
 }
 
 static TvStatus

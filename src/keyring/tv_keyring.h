@@ -136,6 +136,23 @@ extern TvStatus tv_keyring_flush(TvError *err);
  */
 extern uint32 tv_keyring_generation(void);
 
+/* --- keys of the module's own services (tv_keyring_service.c) --- */
+
+/* On disk: never renumber. */
+typedef enum TvKeyringService
+{
+	TV_SERVICE_AUDIT = 1		/* the audit log's chain */
+} TvKeyringService;
+
+/*
+ * The key of a service, made if there is none: under the cluster's master key
+ * or, failing that, this database's.  Checks once per server start that its
+ * record is authentic.  May call the provider.  TV_ERR_NO_KEY without a master
+ * key, or on a standby that has none yet.
+ */
+extern TvStatus tv_keyring_service_key(TvKeyringService service, uint64 *key,
+									   TvError *err);
+
 /* --- the random part of nonces (tv_keyring_nonce.c) --- */
 
 /*
@@ -179,7 +196,8 @@ typedef enum TvKeyPurpose
 	TV_PURPOSE_TWEAK = 2,		/* pages under XTS: maps, unlogged relations */
 	TV_PURPOSE_WAL = 3,
 	TV_PURPOSE_KEYRING = 4,		/* MACs of file records */
-	TV_PURPOSE_VAULT = 5		/* vault policy */
+	TV_PURPOSE_VAULT = 5,		/* vault policy */
+	TV_PURPOSE_AUDIT = 6		/* the chain of the audit log */
 } TvKeyPurpose;
 
 typedef struct TvKeyHandle
@@ -203,6 +221,11 @@ extern const TvCipherContext *tv_keyring_context(uint64 id, uint16 epoch,
 /* MAC data under the key's keyring subkey. */
 extern TvStatus tv_keyring_mac(uint64 id, const uint8 *data, size_t len,
 							   uint8 *mac, TvError *err);
+
+/* The same under the key's subkey for purpose, which must be one of MACs. */
+extern TvStatus tv_keyring_mac_for(uint64 id, TvKeyPurpose purpose,
+								   const uint8 *data, size_t len,
+								   uint8 *mac, TvError *err);
 
 /* Wipe this process's contexts of a key that no longer exists. */
 extern void tv_keyring_forget_contexts(uint64 id);

@@ -205,8 +205,15 @@ tv_keyring_context(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher ciphe
 TvStatus
 tv_keyring_mac(uint64 id, const uint8 *data, size_t len, uint8 *mac, TvError *err)
 {
-	/* file records are authenticated under the first version of their key */
-	ContextSlot *slot = get_slot(id, 1, TV_PURPOSE_KEYRING, MAC_CIPHER, err);
+	return tv_keyring_mac_for(id, TV_PURPOSE_KEYRING, data, len, mac, err);
+}
+
+TvStatus
+tv_keyring_mac_for(uint64 id, TvKeyPurpose purpose, const uint8 *data, size_t len,
+				   uint8 *mac, TvError *err)
+{
+	/* what is authenticated is so under the first version of its key */
+	ContextSlot *slot = get_slot(id, 1, purpose, MAC_CIPHER, err);
 	TvStatus	status;
 
 	if (slot == NULL)
