@@ -1,16 +1,4 @@
--- Vault: roles, and a procedure for each statement.
-
-DO $$
-DECLARE
-    role name;
-BEGIN
-    FOREACH role IN ARRAY ARRAY['vault_admin', 'vault_auditor', 'vault_operator'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = role) THEN
-            EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', role);
-        END IF;
-    END LOOP;
-END
-$$;
+-- Vault: a procedure for each statement.
 
 CREATE PROCEDURE tde_vault.enable_vault(database text DEFAULT NULL)
 LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_enable_vault';
