@@ -11,6 +11,7 @@
 #include "base/tv_secret.h"
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
+#include "keyring/tv_keyring_scope.h"
 
 TvKeyringShared *tv_keyring_shared = NULL;
 
@@ -35,6 +36,7 @@ tv_keyring_init(void)
 
 	tv_keyring_shield_init();
 	tv_keyring_table_init();
+	tv_keyring_scope_init();	/* first: loading fills it */
 	tv_shmem_add(&area);
 }
 
@@ -222,10 +224,10 @@ no_master_key(TvError *err)
 	return TV_ERR_NO_KEY;
 }
 
-/* Make a table key, wrapped by the database's master key. */
+/* Make a table key, wrapped by master key preferred, or the database's. */
 static TvStatus
-create_key(Oid database, Oid table, TvCipher cipher, uint64 fallback,
-		   uint64 *id, TvError *err)
+create_key(Oid database, Oid table, TvCipher cipher, uint64 preferred,
+		   uint64 fallback, uint64 *id, TvError *err)
 {
 	TvKeyringMaster master;
 	TvRecord	record;
@@ -233,7 +235,9 @@ create_key(Oid database, Oid table, TvCipher cipher, uint64 fallback,
 	TvStatus	status;
 
 	master.id = fallback;
-	if (!tv_keyring_master_for(database, &master) && fallback == 0)
+	if (preferred != 0)
+		master.id = preferred;
+	else if (!tv_keyring_master_for(database, &master) && fallback == 0)
 		return no_master_key(err);
 	memset(&record, 0, sizeof(record));
 	record.type = TV_RECORD_TABLE_KEY;
@@ -260,9 +264,9 @@ create_key(Oid database, Oid table, TvCipher cipher, uint64 fallback,
 	return status;
 }
 
-TvStatus
-tv_keyring_key_for_table(Oid database, Oid table, TvCipher cipher, uint64 fallback,
-						 uint64 *key, TvCipher *key_cipher, TvError *err)
+static TvStatus
+key_for_table(Oid database, Oid table, TvCipher cipher, uint64 preferred, uint64 fallback,
+			  uint64 *key, TvCipher *key_cipher, TvError *err)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvKeySlot  *slot;
@@ -280,7 +284,29 @@ tv_keyring_key_for_table(Oid database, Oid table, TvCipher cipher, uint64 fallba
 	if (slot)
 		return TV_OK;
 	*key_cipher = cipher;
-	return create_key(database, table, cipher, fallback, key, err);
+	return create_key(database, table, cipher, preferred, fallback, key, err);
+}
+
+TvStatus
+tv_keyring_key_for_table(Oid database, Oid table, TvCipher cipher, uint64 fallback,
+						 uint64 *key, TvCipher *key_cipher, TvError *err)
+{
+	return key_for_table(database, table, cipher, 0, fallback, key, key_cipher, err);
+}
+
+TvStatus
+tv_keyring_key_in_scope(Oid database, Oid table, const TvKeyringScope *scope,
+						uint64 *key, TvCipher *key_cipher, TvError *err)
+{
+	TvKeyringMaster master;
+	uint64		preferred = 0;
+
+	for (uint32 i = 0; scope->master_key != 0 && tv_keyring_master_at(i, &master); i++)
+	{
+		if (master.id == scope->master_key && !master.retired)
+			preferred = master.id;
+	}
+	return key_for_table(database, table, scope->cipher, preferred, 0, key, key_cipher, err);
 }
 
 static TvStatus

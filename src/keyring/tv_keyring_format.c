@@ -196,6 +196,26 @@ decode_file(TvReader *r, TvFileRecord *file)
 }
 
 static void
+encode_scope(TvWriter *w, const TvScopeRecord *scope)
+{
+	tv_write_u32(w, scope->tablespace);
+	tv_write_u32(w, scope->database);
+	tv_write_u8(w, scope->cipher);
+	tv_write_u64(w, scope->master_key);
+	tv_write_u64(w, (uint64_t) scope->created);
+}
+
+static void
+decode_scope(TvReader *r, TvScopeRecord *scope)
+{
+	scope->tablespace = tv_read_u32(r);
+	scope->database = tv_read_u32(r);
+	scope->cipher = tv_read_u8(r);
+	scope->master_key = tv_read_u64(r);
+	scope->created = (int64_t) tv_read_u64(r);
+}
+
+static void
 encode_payload(TvWriter *w, const TvRecord *record)
 {
 	switch (record->type)
@@ -225,6 +245,9 @@ encode_payload(TvWriter *w, const TvRecord *record)
 		case TV_RECORD_NONCE_PREFIX:
 			tv_write_u64(w, (uint64_t) record->u.nonce_prefix.created);
 			tv_write_bytes(w, record->u.nonce_prefix.prefix, TV_NONCE_PREFIX_LEN);
+			return;
+		case TV_RECORD_SCOPE:
+			encode_scope(w, &record->u.scope);
 			return;
 	}
 	w->failed = true;
@@ -259,6 +282,9 @@ decode_payload(TvReader *r, TvRecord *record)
 		case TV_RECORD_NONCE_PREFIX:
 			record->u.nonce_prefix.created = (int64_t) tv_read_u64(r);
 			tv_read_bytes(r, record->u.nonce_prefix.prefix, TV_NONCE_PREFIX_LEN);
+			return;
+		case TV_RECORD_SCOPE:
+			decode_scope(r, &record->u.scope);
 			return;
 	}
 	r->failed = true;
@@ -323,6 +349,14 @@ looks_torn(const uint8_t *data, size_t len, uint64_t pos)
 	return false;
 }
 
+/* Numbers between are of versions to come. */
+static bool
+is_known_type(TvRecordType type)
+{
+	return (type >= TV_RECORD_MASTER_KEY && type <= TV_RECORD_NONCE_PREFIX) ||
+		type == TV_RECORD_SCOPE;
+}
+
 TvStatus
 tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 						 uint8_t check[TV_KEYRING_CHECK_LEN],
@@ -353,9 +387,7 @@ tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 	record->type = (TvRecordType) tv_read_u16(&r);
 	version = tv_read_u16(&r);
 	(void) tv_read_u64(&r);
-	if (version != RECORD_VERSION ||
-		record->type < TV_RECORD_MASTER_KEY ||
-		record->type > TV_RECORD_NONCE_PREFIX)
+	if (version != RECORD_VERSION || !is_known_type(record->type))
 		return TV_ERR_VERSION;
 	r.len = total - TV_KEYRING_CHECK_LEN;
 	decode_payload(&r, record);

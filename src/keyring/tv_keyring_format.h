@@ -51,7 +51,8 @@ typedef enum TvRecordType
 	TV_RECORD_FILE_FORGOTTEN = 5,	/* no WAL refers to it any more */
 	TV_RECORD_TABLE_KEY_DESTROYED = 6,
 	TV_RECORD_MASTER_KEY_RETIRED = 7,
-	TV_RECORD_NONCE_PREFIX = 8	/* random part of the nonces of a server start */
+	TV_RECORD_NONCE_PREFIX = 8, /* random part of the nonces of a server start */
+	TV_RECORD_SCOPE = 12		/* everything new in a tablespace is encrypted */
 } TvRecordType;
 
 typedef struct TvMasterKeyRecord
@@ -118,6 +119,16 @@ typedef struct TvNoncePrefixRecord
 	uint8_t		prefix[TV_NONCE_PREFIX_LEN];
 } TvNoncePrefixRecord;
 
+/* cipher 0: the scope is no more */
+typedef struct TvScopeRecord
+{
+	uint32_t	tablespace;		/* 0: any */
+	uint32_t	database;		/* 0: any; not both */
+	uint8_t		cipher;			/* TvCipher of new table keys */
+	uint64_t	master_key;		/* that wraps them; 0: that of their database */
+	int64_t		created;
+} TvScopeRecord;
+
 typedef struct TvRecord
 {
 	TvRecordType type;
@@ -129,6 +140,7 @@ typedef struct TvRecord
 		TvFileRemovalRecord removal;
 		TvKeyRemovalRecord key_removal;
 		TvNoncePrefixRecord nonce_prefix;
+		TvScopeRecord scope;
 	}			u;
 } TvRecord;
 

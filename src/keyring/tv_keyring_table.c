@@ -14,6 +14,7 @@
 #include "base/tv_secret.h"
 #include "base/tv_settings.h"
 #include "base/tv_shmem.h"
+#include "keyring/tv_keyring_scope.h"
 
 typedef struct MasterSlot
 {
@@ -447,6 +448,8 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 		case TV_RECORD_NONCE_PREFIX:
 			tv_keyring_apply_prefix(&record->u.nonce_prefix);
 			return TV_OK;
+		case TV_RECORD_SCOPE:
+			return tv_keyring_apply_scope(&record->u.scope, err);
 	}
 	return tv_error(err, TV_ERR_VERSION, "keyring holds a record of unknown type %d",
 					(int) record->type);
@@ -493,6 +496,8 @@ tv_keyring_is_known(const TvRecord *record)
 			return master == NULL || tv_keyring_master_retired(master);
 		case TV_RECORD_NONCE_PREFIX:
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
+		case TV_RECORD_SCOPE:
+			return tv_keyring_has_scope(&record->u.scope);
 	}
 	return false;
 }
@@ -527,6 +532,9 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos)
 				file->pos < pos && file->dropped_at == record->u.removal.lsn;
 		case TV_RECORD_NONCE_PREFIX:
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
+		case TV_RECORD_SCOPE:
+			return record->u.scope.cipher != TV_CIPHER_NONE &&
+				tv_keyring_has_scope(&record->u.scope);
 		case TV_RECORD_FILE_FORGOTTEN:
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			return false;

@@ -152,6 +152,12 @@ keyring_desc(StringInfo buf, XLogReaderState *reader)
 		case TV_RECORD_NONCE_PREFIX:
 			appendStringInfoString(buf, "nonces of a server start");
 			break;
+		case TV_RECORD_SCOPE:
+			appendStringInfo(buf, "tablespace %u database %u; cipher %s",
+							 record.u.scope.tablespace, record.u.scope.database,
+							 record.u.scope.cipher == TV_CIPHER_NONE ? "none" :
+							 tv_cipher_name((TvCipher) record.u.scope.cipher));
+			break;
 	}
 }
 
@@ -176,6 +182,8 @@ keyring_identify(uint8 info)
 			return "MASTER_KEY_RETIRED";
 		case TV_RECORD_NONCE_PREFIX:
 			return "NONCE_PREFIX";
+		case TV_RECORD_SCOPE:
+			return "SCOPE";
 	}
 	return NULL;
 }
