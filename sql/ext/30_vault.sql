@@ -42,6 +42,49 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_unlock_realm';
 CREATE PROCEDURE tde_vault.lock_realm(realm text DEFAULT NULL)
 LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_lock_realm';
 
+CREATE PROCEDURE tde_vault.unlock_challenge(
+    realm text, INOUT salt bytea DEFAULT NULL, INOUT params text DEFAULT NULL,
+    INOUT nonce bytea DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_unlock_challenge';
+CREATE PROCEDURE tde_vault.unlock_response(realm text, proof bytea)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_unlock_response';
+
+CREATE PROCEDURE tde_vault.emergency_unlock(
+    realm text, authorized_by text, reason text, valid_for interval,
+    INOUT id bigint DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_emergency_unlock';
+CREATE PROCEDURE tde_vault.approve_emergency_unlock(id bigint)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_approve_emergency_unlock';
+CREATE PROCEDURE tde_vault.review_emergency_unlock(id bigint, note text)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_review_emergency_unlock';
+
+CREATE PROCEDURE tde_vault.create_command_rule(
+    rule text, actions text[], object_kind text, object text DEFAULT NULL,
+    roles text[] DEFAULT NULL, condition text DEFAULT NULL,
+    message text DEFAULT NULL, simulate boolean DEFAULT false,
+    if_not_exists boolean DEFAULT false)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_create_command_rule';
+CREATE PROCEDURE tde_vault.alter_command_rule(rule text, mode text)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_alter_command_rule';
+CREATE PROCEDURE tde_vault.drop_command_rule(rule text, if_exists boolean DEFAULT false)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_drop_command_rule';
+
+-- For conditions of command rules: the same whatever time zone the session set.
+CREATE FUNCTION tde_vault.hour(ts timestamptz) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT
+RETURN EXTRACT(hour FROM ts AT TIME ZONE 'UTC')::integer;
+CREATE FUNCTION tde_vault.hour(ts timestamp) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT
+RETURN EXTRACT(hour FROM ts)::integer;
+CREATE FUNCTION tde_vault.day_of_week(ts timestamptz) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT
+RETURN EXTRACT(isodow FROM ts AT TIME ZONE 'UTC')::integer;
+CREATE FUNCTION tde_vault.day_of_week(ts timestamp) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT
+RETURN EXTRACT(isodow FROM ts)::integer;
+COMMENT ON FUNCTION tde_vault.hour(timestamptz) IS 'hour of the day in UTC, 0 to 23';
+COMMENT ON FUNCTION tde_vault.day_of_week(timestamptz) IS 'in UTC, 1 Monday to 7 Sunday';
+
 CREATE FUNCTION tde_vault.vault_access(
     relation regclass, action text DEFAULT 'SELECT', OUT verdict text,
     OUT realm text, OUT rule text, OUT simulate boolean, OUT emergency boolean)
@@ -54,3 +97,47 @@ RETURNS boolean
 LANGUAGE C STRICT STABLE AS 'MODULE_PATHNAME', 'tv_sql_function_frozen';
 COMMENT ON FUNCTION tde_vault.function_frozen(regprocedure) IS
     'may the function not be replaced, because a protected table runs it?';
+
+-- State. The functions show what the authenticated user may see.
+CREATE FUNCTION tde_vault.vault_realms(
+    OUT realm text, OUT description text, OUT owner text, OUT mode text,
+    OUT require_password boolean, OUT created timestamptz)
+RETURNS SETOF record LANGUAGE C STRICT STABLE AS 'MODULE_PATHNAME', 'tv_sql_vault_realms';
+CREATE VIEW tde_vault.realms AS SELECT * FROM tde_vault.vault_realms();
+
+CREATE FUNCTION tde_vault.vault_objects(
+    OUT realm text, OUT kind text, OUT object text, OUT object_id oid)
+RETURNS SETOF record LANGUAGE C STRICT STABLE AS 'MODULE_PATHNAME', 'tv_sql_vault_objects';
+CREATE VIEW tde_vault.realm_objects AS SELECT * FROM tde_vault.vault_objects();
+
+CREATE FUNCTION tde_vault.vault_authorizations(
+    OUT realm text, OUT role text, OUT granted_by text, OUT granted timestamptz)
+RETURNS SETOF record LANGUAGE C STRICT STABLE AS 'MODULE_PATHNAME', 'tv_sql_vault_authorizations';
+CREATE VIEW tde_vault.realm_authorizations AS SELECT * FROM tde_vault.vault_authorizations();
+
+CREATE FUNCTION tde_vault.vault_rules(
+    OUT rule text, OUT actions text[], OUT object_kind text, OUT object text,
+    OUT roles text[], OUT condition text, OUT message text, OUT mode text,
+    OUT created timestamptz)
+RETURNS SETOF record LANGUAGE C STRICT STABLE AS 'MODULE_PATHNAME', 'tv_sql_vault_rules';
+CREATE VIEW tde_vault.command_rules AS SELECT * FROM tde_vault.vault_rules();
+
+CREATE FUNCTION tde_vault.vault_password_rows(
+    OUT realm text, OUT role text, OUT granted_by text, OUT created timestamptz,
+    OUT valid_until timestamptz, OUT expired boolean, OUT parameters text)
+RETURNS SETOF record LANGUAGE C STRICT STABLE AS 'MODULE_PATHNAME', 'tv_sql_vault_password_rows';
+CREATE VIEW tde_vault.vault_passwords AS SELECT * FROM tde_vault.vault_password_rows();
+
+CREATE FUNCTION tde_vault.vault_unlocks(
+    OUT realm text, OUT "user" text, OUT pid integer, OUT since timestamptz,
+    OUT expires timestamptz)
+RETURNS SETOF record LANGUAGE C STRICT VOLATILE AS 'MODULE_PATHNAME', 'tv_sql_vault_unlocks';
+CREATE VIEW tde_vault.unlocked_realms AS SELECT * FROM tde_vault.vault_unlocks();
+
+CREATE FUNCTION tde_vault.vault_emergencies(
+    OUT id bigint, OUT realm text, OUT state text, OUT requested_by text,
+    OUT authorized_by text, OUT reason text, OUT valid_for interval,
+    OUT requested timestamptz, OUT approved timestamptz, OUT expires timestamptz,
+    OUT reviewed timestamptz, OUT reviewed_by text, OUT note text)
+RETURNS SETOF record LANGUAGE C STRICT VOLATILE AS 'MODULE_PATHNAME', 'tv_sql_vault_emergencies';
+CREATE VIEW tde_vault.emergency_unlocks AS SELECT * FROM tde_vault.vault_emergencies();

@@ -34,7 +34,12 @@ BEGIN
             'realm_add', 'realm_remove', 'realm_owner', 'realm_description',
             'realm_mode', 'realm_authorize', 'realm_revoke',
             'grant_vault_password', 'revoke_vault_password', 'unlock_realm',
-            'lock_realm', 'vault_access', 'function_frozen')
+            'lock_realm', 'unlock_challenge', 'unlock_response',
+            'emergency_unlock', 'approve_emergency_unlock', 'review_emergency_unlock',
+            'create_command_rule', 'alter_command_rule', 'drop_command_rule',
+            'hour', 'day_of_week', 'vault_access', 'function_frozen',
+            'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
+            'vault_password_rows', 'vault_unlocks', 'vault_emergencies')
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON ROUTINE %s TO PUBLIC', routine);
     END LOOP;
@@ -45,3 +50,7 @@ GRANT EXECUTE ON FUNCTION tde_vault.audit_lines() TO vault_auditor;
 GRANT EXECUTE ON FUNCTION tde_vault.audit_verify() TO vault_auditor;
 GRANT SELECT ON tde_vault.audit_log TO vault_auditor;
 GRANT EXECUTE ON FUNCTION tde_vault.audit_note(text) TO vault_admin, vault_operator;
+
+GRANT SELECT ON tde_vault.realms, tde_vault.realm_objects, tde_vault.realm_authorizations,
+    tde_vault.command_rules, tde_vault.vault_passwords, tde_vault.unlocked_realms,
+    tde_vault.emergency_unlocks TO PUBLIC;

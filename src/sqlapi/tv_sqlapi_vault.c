@@ -32,6 +32,14 @@ PG_FUNCTION_INFO_V1(tv_sql_grant_vault_password);
 PG_FUNCTION_INFO_V1(tv_sql_revoke_vault_password);
 PG_FUNCTION_INFO_V1(tv_sql_unlock_realm);
 PG_FUNCTION_INFO_V1(tv_sql_lock_realm);
+PG_FUNCTION_INFO_V1(tv_sql_create_command_rule);
+PG_FUNCTION_INFO_V1(tv_sql_alter_command_rule);
+PG_FUNCTION_INFO_V1(tv_sql_drop_command_rule);
+PG_FUNCTION_INFO_V1(tv_sql_emergency_unlock);
+PG_FUNCTION_INFO_V1(tv_sql_approve_emergency_unlock);
+PG_FUNCTION_INFO_V1(tv_sql_review_emergency_unlock);
+PG_FUNCTION_INFO_V1(tv_sql_unlock_challenge);
+PG_FUNCTION_INFO_V1(tv_sql_unlock_response);
 PG_FUNCTION_INFO_V1(tv_sql_vault_access);
 PG_FUNCTION_INFO_V1(tv_sql_function_frozen);
 
@@ -264,19 +272,6 @@ tv_sql_lock_realm(PG_FUNCTION_ARGS)
 
 /* --- asking --- */
 
-static TvAction
-action_named(const char *name)
-{
-	for (int bit = TV_ACTION_SELECT; bit <= TV_ACTION_MAINTAIN; bit <<= 1)
-	{
-		if (pg_strcasecmp(name, tv_vault_action_name((TvAction) bit)) == 0)
-			return (TvAction) bit;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("action \"%s\" is not known", name)));
-}
-
 static const char *
 answer_name(TvAnswerKind verdict)
 {
@@ -315,7 +310,7 @@ tv_sql_vault_access(PG_FUNCTION_ARGS)
 	bool		nulls[5] = {false};
 
 	require_vault();
-	tv_vault_ask(PG_GETARG_OID(0), action_named(text_to_cstring(PG_GETARG_TEXT_PP(1))), &answer);
+	tv_vault_ask(PG_GETARG_OID(0), tv_vault_action_named(text_to_cstring(PG_GETARG_TEXT_PP(1))), &answer);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = CStringGetTextDatum(answer_name(answer.verdict));
@@ -332,4 +327,124 @@ tv_sql_function_frozen(PG_FUNCTION_ARGS)
 {
 	require_vault();
 	PG_RETURN_BOOL(tv_vault_function_frozen(PG_GETARG_OID(0)));
+}
+
+/* --- command rules --- */
+
+Datum
+tv_sql_create_command_rule(PG_FUNCTION_ARGS)
+{
+	TvNewRule	rule;
+
+	rule.name = required_text(fcinfo, 0, "rule");
+	rule.actions = text_list(fcinfo, 1);
+	rule.kind = required_text(fcinfo, 2, "object_kind");
+	rule.object = optional_text(fcinfo, 3);
+	rule.roles = text_list(fcinfo, 4);
+	rule.condition = optional_text(fcinfo, 5);
+	rule.message = optional_text(fcinfo, 6);
+	rule.simulate = flag(fcinfo, 7);
+	rule.if_not_exists = flag(fcinfo, 8);
+	tv_vault_create_rule(&rule);
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_alter_command_rule(PG_FUNCTION_ARGS)
+{
+	tv_vault_alter_rule(required_text(fcinfo, 0, "rule"), required_text(fcinfo, 1, "mode"));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_drop_command_rule(PG_FUNCTION_ARGS)
+{
+	tv_vault_drop_rule(required_text(fcinfo, 0, "rule"), flag(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+/* --- emergencies --- */
+
+Datum
+tv_sql_emergency_unlock(PG_FUNCTION_ARGS)
+{
+	char	   *realm = required_text(fcinfo, 0, "realm");
+	char	   *authorized_by = required_text(fcinfo, 1, "authorized_by");
+	char	   *reason = optional_text(fcinfo, 2);
+	Interval   *valid_for = PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3);
+
+	return one_column(fcinfo, Int64GetDatum((int64)
+											tv_vault_emergency_unlock(realm, authorized_by, reason, valid_for)),
+					  false);
+}
+
+static uint64
+emergency_id(FunctionCallInfo fcinfo)
+{
+	require_vault();
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("id must not be null")));
+	return (uint64) PG_GETARG_INT64(0);
+}
+
+Datum
+tv_sql_approve_emergency_unlock(PG_FUNCTION_ARGS)
+{
+	tv_vault_approve_emergency(emergency_id(fcinfo));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_review_emergency_unlock(PG_FUNCTION_ARGS)
+{
+	uint64		id = emergency_id(fcinfo);
+
+	tv_vault_review_emergency(id, optional_text(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+/* --- unlocking without a password in SQL --- */
+
+static Datum
+bytes_datum(const uint8 *bytes, size_t len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), bytes, len);
+	return PointerGetDatum(result);
+}
+
+Datum
+tv_sql_unlock_challenge(PG_FUNCTION_ARGS)
+{
+	TvChallenge challenge;
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	tv_vault_unlock_challenge(required_text(fcinfo, 0, "realm"), &challenge);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = bytes_datum(challenge.salt, sizeof(challenge.salt));
+	values[1] = CStringGetTextDatum(challenge.params);
+	values[2] = bytes_datum(challenge.nonce, sizeof(challenge.nonce));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+tv_sql_unlock_response(PG_FUNCTION_ARGS)
+{
+	char	   *realm = required_text(fcinfo, 0, "realm");
+	bytea	   *proof;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("proof must not be null")));
+	proof = PG_GETARG_BYTEA_PP(1);
+	tv_vault_unlock_response(realm, (uint8 *) VARDATA_ANY(proof), VARSIZE_ANY_EXHDR(proof));
+	PG_RETURN_VOID();
 }

@@ -98,8 +98,9 @@ extern void tv_vault_enforce(const TvAnswer *answer, const char *object, TvActio
 /* ask, then enforce. */
 extern void tv_vault_require(Oid relid, TvAction action);
 
-/* "SELECT", "DROP" ... */
+/* "SELECT", "DROP" ... and back ("ALL" too); throws if there is none. */
 extern const char *tv_vault_action_name(TvAction action);
+extern TvAction tv_vault_action_named(const char *name);
 
 /* --- separation of duties: of the authenticated user, superuser or not --- */
 

@@ -82,7 +82,7 @@ answer_for_rule(const TvVaultLocal *local, uint32 i, TvAction action, TvAnswer *
 	const TvCommandRule *rule = &local->policy->rules[i];
 	TvAnswer	found = {TV_ANSWER_RULE};
 
-	if (!tv_vault_rule_denies(local, i, action))
+	if (!tv_vault_rule_denies(local, i, action, answer->realm))
 		return;
 	found.simulate = rule->mode == TV_MODE_SIMULATE;
 	found.rule = rule->name;
@@ -239,6 +239,22 @@ tv_vault_action_name(TvAction action)
 			return "MAINTAIN";
 	}
 	return "ALL";
+}
+
+TvAction
+tv_vault_action_named(const char *name)
+{
+	for (int bit = TV_ACTION_SELECT; bit <= TV_ACTION_MAINTAIN; bit <<= 1)
+	{
+		if (pg_strcasecmp(name, tv_vault_action_name((TvAction) bit)) == 0)
+			return (TvAction) bit;
+	}
+	if (pg_strcasecmp(name, "ALL") == 0)
+		return (TvAction) TV_ACTION_ALL;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("action \"%s\" is not known", name),
+			 errhint("It is one of SELECT, INSERT, UPDATE, DELETE, TRUNCATE, COPY, DROP, ALTER, GRANT, MAINTAIN, ALL.")));
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/memutils.h"
 
 #include "base/tv_report.h"
@@ -90,6 +91,15 @@ no_vault(const char *command)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("%s: the vault of this database is not enabled", command),
 			 errhint("ALTER DATABASE ENABLE DATABASE VAULT.")));
+}
+
+bool
+tv_vault_change_possible(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, DatabaseRelationId, MyDatabaseId, POLICY_LOCK);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 TvPolicy *

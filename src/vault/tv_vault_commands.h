@@ -16,6 +16,8 @@
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
+#include "vault/tv_vault_verifier.h"
+
 /* --- tv_vault_switch.c; database: NULL, or that of this session --- */
 extern void tv_vault_enable(const char *database);
 extern void tv_vault_disable(const char *database);
@@ -51,7 +53,43 @@ extern char *tv_vault_grant_password(const char *realm, const char *role,
 									 const char *password, const Interval *valid_for);
 extern void tv_vault_revoke_password(const char *realm, const char *role);
 extern void tv_vault_unlock_realm(const char *realm, const char *password);
+
+/* Unlock without a password in SQL; see tv_vault_verifier.h. */
+typedef struct TvChallenge
+{
+	uint8		salt[TV_VAULT_SALT_LEN];
+	uint8		nonce[TV_VERIFIER_NONCE_LEN];
+	char		params[64];
+} TvChallenge;
+
+extern void tv_vault_unlock_challenge(const char *realm, TvChallenge *out);
+extern void tv_vault_unlock_response(const char *realm, const uint8 *proof, size_t len);
+
 /* realm NULL: all. */
 extern void tv_vault_lock_realm(const char *realm);
+
+/* --- tv_vault_emergency.c --- */
+extern uint64 tv_vault_emergency_unlock(const char *realm, const char *authorized_by,
+										const char *reason, const Interval *valid_for);
+extern void tv_vault_approve_emergency(uint64 id);
+extern void tv_vault_review_emergency(uint64 id, const char *note);
+
+/* --- tv_vault_rule.c; lists are of C strings --- */
+typedef struct TvNewRule
+{
+	const char *name;
+	List	   *actions;
+	const char *kind;			/* table, column, schema, realm, database */
+	const char *object;
+	List	   *roles;			/* NIL: everybody */
+	const char *condition;		/* or NULL */
+	const char *message;		/* or NULL */
+	bool		simulate;
+	bool		if_not_exists;
+} TvNewRule;
+
+extern void tv_vault_create_rule(const TvNewRule *rule);
+extern void tv_vault_alter_rule(const char *rule, const char *mode);
+extern void tv_vault_drop_rule(const char *rule, bool if_exists);
 
 #endif							/* TV_VAULT_COMMANDS_H */

@@ -170,6 +170,9 @@ extern void tv_vault_closure_init(void);
  */
 extern TvPolicy *tv_vault_change_begin(const char *command, bool create);
 
+/* Could it be changed without waiting?  If so, the lock is taken. */
+extern bool tv_vault_change_possible(void);
+
 /* The policy has been changed. Throws when out of memory. */
 extern void tv_vault_change_done(void);
 
@@ -180,8 +183,8 @@ extern void tv_vault_change_init(void);
 /* Is realm unlocked in this session (or that of the parallel leader)? */
 extern bool tv_vault_unlocked(const TvVaultLocal *local, uint32 realm);
 
-/* Unlock it, by that password, until then. Throws when there is no room. */
-extern void tv_vault_session_unlock(const TvVaultPassword *password, TimestampTz expires);
+/* Unlock it, by that password, for so long. Throws when there is no room. */
+extern void tv_vault_session_unlock(const TvVaultPassword *password, int seconds);
 
 /* Forget one realm's unlock. */
 extern void tv_vault_session_lock(uint32 realm);
@@ -212,6 +215,7 @@ extern void tv_vault_refuse_plain(Oid relid) pg_attribute_noreturn();
 /* --- tv_vault_rule.c --- */
 
 /* Does rule i deny action to the session?  An error in its condition denies. */
-extern bool tv_vault_rule_denies(const TvVaultLocal *local, uint32 i, TvAction action);
+extern bool tv_vault_rule_denies(const TvVaultLocal *local, uint32 i, TvAction action,
+								 const char *realm);
 
 #endif							/* TV_VAULT_INTERNAL_H */

@@ -4,6 +4,8 @@
  */
 #include "vault/tv_vault_commands.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -11,12 +13,14 @@
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
-#include "base/tv_secret.h"
+#include "crypto/tv_kdf.h"
+#include "vault/tv_vault_failures.h"
 #include "vault/tv_vault_rights.h"
 #include "vault/tv_vault_verifier.h"
 
 #define GRANT "GRANT VAULT PASSWORD"
 #define REVOKE "REVOKE VAULT PASSWORD"
+#define CHALLENGE_SECONDS 60
 
 /* --- granting --- */
 
@@ -102,6 +106,7 @@ tv_vault_grant_password(const char *name, const char *role_name, const char *pas
 		password = generated;
 	}
 	store_password(policy, realm->id, role, password, end);
+	tv_vault_attempts_forgive(realm->id, role);
 	tv_vault_change_done();
 	return generated;
 }
@@ -153,6 +158,17 @@ active_vault(const char *command)
 }
 
 static void
+refuse_password(const char *realm, int failures)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_PASSWORD),
+			 errmsg("vault password for realm \"%s\" is not correct", realm),
+			 tv_vault_attempt_locks_out(failures) ?
+			 errdetail("\"%s\" is locked out of the realm now.",
+					   GetUserNameFromId(GetAuthenticatedUserId(), true)) : 0));
+}
+
+static void
 refuse_unlock(const char *realm)
 {
 	ereport(ERROR,
@@ -187,43 +203,134 @@ next_password(const TvPolicy *policy, uint32 realm, uint32 *i, TvVaultPassword *
 	return false;
 }
 
-/* Which of the user's passwords is it?  Of none: TV_ERR_AUTH, or NO_KEY if there is none. */
+/*
+ * Which of the user's passwords is it?  Of none: TV_ERR_AUTH.  proof: instead
+ * of the password, an answer to nonce for the first of them.
+ */
 static TvStatus
-find_password(const TvPolicy *policy, uint32 realm, const char *password, TvVaultPassword *out)
+find_password(const TvPolicy *policy, const TvRealm *realm, const char *password,
+			  const uint8 *nonce, const uint8 *proof, TvVaultPassword *out)
 {
-	TvStatus	status = TV_ERR_NO_KEY;
+	TvStatus	status = TV_ERR_AUTH;
 	uint32		i = 0;
 
-	while (next_password(policy, realm, &i, out))
+	while (status == TV_ERR_AUTH && next_password(policy, realm->id, &i, out))
 	{
+		if (proof != NULL)
+			return tv_verifier_check_proof(out, realm->name, nonce, proof);
 		status = tv_verifier_check(out, password);
-		if (status != TV_ERR_AUTH)
-			break;
 	}
 	return status;
+}
+
+static bool
+has_password(const TvPolicy *policy, uint32 realm)
+{
+	TvVaultPassword unused;
+	uint32		i = 0;
+
+	return next_password(policy, realm, &i, &unused);
+}
+
+/* Hash the password again with today's parameters, unless somebody changes the policy now. */
+static void
+upgrade(const TvVaultPassword *old, const char *password)
+{
+	TvVaultPassword fresh = *old;
+	TvPolicy   *policy;
+
+	if (password == NULL || !tv_verifier_outdated(old) || RecoveryInProgress() || XactReadOnly ||
+		IsInParallelMode() || !tv_vault_change_possible())
+		return;
+	tv_vault_check_status(tv_verifier_make(&fresh, password), "hash the vault password");
+	policy = tv_vault_change_begin("UNLOCK REALM", false);
+	for (uint32 i = 0; i < policy->n_passwords; i++)
+	{
+		if (policy->passwords[i].version == old->version)
+			policy->passwords[i] = fresh;
+	}
+	tv_vault_change_done();
+}
+
+/* By password, or by proof for nonce. */
+static void
+unlock(const char *name, const char *password, const uint8 *nonce, const uint8 *proof)
+{
+	const TvVaultLocal *local = active_vault("UNLOCK REALM");
+	TvRealm    *realm = tv_vault_find_realm(local->policy, name);
+	TvVaultPassword found;
+	TvStatus	status = TV_ERR_AUTH;
+	uint32		id = realm->id;
+	int			failures;
+
+	if (!has_password(local->policy, id))
+		refuse_unlock(name);
+	failures = tv_vault_attempt_begin(id, name);
+	if (password == NULL || strlen(password) <= TV_PASSWORD_MAX)
+		status = find_password(local->policy, realm, password, nonce, proof, &found);
+	if (status == TV_ERR_AUTH)
+		refuse_password(name, failures);
+	tv_vault_check_status(status, "check the vault password");
+	tv_vault_session_unlock(&found, tv_setting_unlock_timeout);
+	tv_vault_attempt_succeeded(id);
+	upgrade(&found, password);
 }
 
 void
 tv_vault_unlock_realm(const char *name, const char *password)
 {
+	unlock(name, password, NULL, NULL);
+}
+
+/* --- challenge and response: no password in SQL --- */
+
+/* What was asked last; good for one answer, soon. */
+static struct
+{
+	uint32		realm;			/* 0: nothing */
+	TimestampTz asked;
+	uint8		nonce[TV_VERIFIER_NONCE_LEN];
+}			challenge;
+
+void
+tv_vault_unlock_challenge(const char *name, TvChallenge *out)
+{
 	const TvVaultLocal *local = active_vault("UNLOCK REALM");
 	TvRealm    *realm = tv_vault_find_realm(local->policy, name);
-	TvVaultPassword found;
-	TvStatus	status;
+	TvVaultPassword password;
+	uint32		i = 0;
 
-	if (strlen(password) > TV_PASSWORD_MAX)
-		status = TV_ERR_AUTH;
-	else
-		status = find_password(local->policy, realm->id, password, &found);
-	if (status == TV_ERR_NO_KEY)
+	if (!next_password(local->policy, realm->id, &i, &password))
 		refuse_unlock(name);
-	if (status == TV_ERR_AUTH)
+	tv_vault_check_status(tv_random(challenge.nonce, sizeof(challenge.nonce)), "make a challenge");
+	challenge.realm = realm->id;
+	challenge.asked = GetCurrentTimestamp();
+	memcpy(out->nonce, challenge.nonce, sizeof(out->nonce));
+	memcpy(out->salt, password.salt, sizeof(out->salt));
+	snprintf(out->params, sizeof(out->params), "argon2id$v=19$m=%u,t=%u,p=%u",
+			 password.memory_kib, password.passes, password.lanes);
+}
+
+void
+tv_vault_unlock_response(const char *name, const uint8 *proof, size_t len)
+{
+	const TvVaultLocal *local = active_vault("UNLOCK REALM");
+	uint32		realm = tv_vault_find_realm(local->policy, name)->id;
+	bool		asked = challenge.realm == realm &&
+		challenge.asked + CHALLENGE_SECONDS * USECS_PER_SEC > GetCurrentTimestamp();
+
+	challenge.realm = 0;
+	if (!asked)
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_VAULT_PASSWORD),
-				 errmsg("vault password for realm \"%s\" is not correct", name)));
-	tv_vault_check_status(status, "check the vault password");
-	tv_vault_session_unlock(&found, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-																tv_setting_unlock_timeout * INT64CONST(1000)));
+				 errmsg("there is no challenge for realm \"%s\" to respond to", name),
+				 errdetail("A challenge is good for one response within %d seconds.", CHALLENGE_SECONDS),
+				 errhint("CALL tde_vault.unlock_challenge() in this session first.")));
+	if (len != TV_VAULT_HASH_LEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a proof has %d bytes, not %zu", TV_VAULT_HASH_LEN, len)));
+	unlock(name, NULL, challenge.nonce, proof);
 }
 
 void

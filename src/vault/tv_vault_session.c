@@ -213,10 +213,12 @@ end_of_session(int code, Datum arg)
 }
 
 void
-tv_vault_session_unlock(const TvVaultPassword *password, TimestampTz expires)
+tv_vault_session_unlock(const TvVaultPassword *password, int seconds)
 {
 	static bool registered = false;
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_VAULT_SESSIONS);
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz expires = now + seconds * USECS_PER_SEC;
 	TvUnlock   *unlock;
 	Own		   *entry = own_slot(password->realm);
 
@@ -234,7 +236,7 @@ tv_vault_session_unlock(const TvVaultPassword *password, TimestampTz expires)
 		unlock->realm = password->realm;
 		unlock->user = GetAuthenticatedUserId();
 		unlock->password = password->version;
-		unlock->since = GetCurrentTimestamp();
+		unlock->since = now;
 		unlock->expires = expires;
 	}
 	LWLockRelease(lock);

@@ -84,12 +84,19 @@ SELECT set_eq(
 		|| ARRAY['enable_vault', 'disable_vault', 'create_realm', 'drop_realm', 'realm_add', 'realm_remove',
 			'realm_owner', 'realm_description', 'realm_mode', 'realm_authorize', 'realm_revoke',
 			'grant_vault_password', 'revoke_vault_password', 'unlock_realm', 'lock_realm',
-			'vault_access', 'function_frozen'],
+			'unlock_challenge', 'unlock_response', 'emergency_unlock', 'approve_emergency_unlock',
+			'review_emergency_unlock', 'create_command_rule', 'alter_command_rule', 'drop_command_rule',
+			'hour', 'day_of_week', 'vault_access', 'function_frozen',
+			'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
+			'vault_password_rows', 'vault_unlocks', 'vault_emergencies'],
 	'functions executable by PUBLIC: status only');
 SELECT set_eq(
 	$$SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'tde_vault'::regnamespace
 	  AND has_table_privilege('tv_other', c.oid, 'SELECT')$$,
-	ARRAY['encryption_status', 'plaintext_files'], 'relations readable by PUBLIC: status only');
+	ARRAY['encryption_status', 'plaintext_files']
+		-- the vault's views show what the authenticated user may see
+		|| ARRAY['realms', 'realm_objects', 'realm_authorizations', 'command_rules', 'vault_passwords',
+			'unlocked_realms', 'emergency_unlocks'], 'relations readable by PUBLIC: status only');
 SELECT is_empty(
 	$$SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'tde_vault'::regnamespace AND c.relkind IN ('r', 'v', 'm')
 	  AND has_table_privilege('tv_other', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')$$,
