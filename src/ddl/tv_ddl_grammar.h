@@ -17,8 +17,36 @@ typedef enum TvDdlKind
 	TV_DDL_CREATE_TABLESPACE,
 	TV_DDL_TABLESPACE_ENCRYPTION,
 	TV_DDL_BACKUP_DATABASE,
-	TV_DDL_RESTORE_DATABASE
+	TV_DDL_RESTORE_DATABASE,
+	TV_DDL_VAULT				/* procedure and arguments say which */
 } TvDdlKind;
+
+typedef enum TvDdlArgumentKind
+{
+	TV_DDL_ARGUMENT_TEXT,		/* one token: the value of a literal, or a name */
+	TV_DDL_ARGUMENT_SECRET,		/* a literal that must not be seen */
+	TV_DDL_ARGUMENT_ROLE,		/* a name, or CURRENT_USER and the like */
+	TV_DDL_ARGUMENT_ROLES,		/* a list of them */
+	TV_DDL_ARGUMENT_WORDS,		/* a list of words, as an array of them in lower case */
+	TV_DDL_ARGUMENT_OBJECT,		/* a name with dots, as SQL */
+	TV_DDL_ARGUMENT_TABLES,		/* of a list of realm objects, the tables */
+	TV_DDL_ARGUMENT_SCHEMAS,	/* and the schemas */
+	TV_DDL_ARGUMENT_CONDITION,	/* an expression, as its text */
+	TV_DDL_ARGUMENT_INTERVAL,	/* INTERVAL and what follows */
+	TV_DDL_ARGUMENT_NUMBER,
+	TV_DDL_ARGUMENT_TRUE,
+	TV_DDL_ARGUMENT_NULL		/* nothing, or the place of an OUT parameter */
+} TvDdlArgumentKind;
+
+typedef struct TvDdlArgument
+{
+	const char *name;			/* of the procedure's parameter */
+	TvDdlArgumentKind kind;
+	const TvDdlToken *from;		/* tokens [from, to) */
+	const TvDdlToken *to;
+} TvDdlArgument;
+
+#define TV_DDL_ARGUMENTS_MAX 12
 
 typedef struct TvDdlStatement
 {
@@ -27,6 +55,10 @@ typedef struct TvDdlStatement
 	const TvDdlToken *end;		/* the semicolon or end of text after it */
 	const TvDdlToken *key_id;	/* literals; NULL when not given */
 	const TvDdlToken *provider;
+	const TvDdlToken *secret;
+	const char *procedure;		/* TV_DDL_VAULT: which, and with what */
+	int			arguments;
+	TvDdlArgument argument[TV_DDL_ARGUMENTS_MAX];
 } TvDdlStatement;
 
 typedef enum TvDdlMatch
@@ -42,6 +74,13 @@ typedef enum TvDdlMatch
  */
 extern TvDdlMatch tv_ddl_match(const TvDdlToken *first, TvDdlStatement *statement,
 							   const TvDdlToken **wrong);
+
+/*
+ * Read an object of a realm at *next, [ TABLE | SCHEMA ] name, and go past it.
+ * *schema: what it is if it does not say, and then what it is; *name: the first
+ * token of its name.  False: there is none, and *next is the wrong token.
+ */
+extern bool tv_ddl_realm_object(const TvDdlToken **next, bool *schema, const TvDdlToken **name);
 
 /* May there be a password or a PIN among the tokens from here to the last? */
 extern bool tv_ddl_may_hold_secret(const TvDdlToken *token);

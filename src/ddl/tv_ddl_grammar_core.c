@@ -14,117 +14,12 @@
 #include <stddef.h>
 #include <string.h>
 
-typedef struct Parser
-{
-	const TvDdlToken *next;
-	TvDdlStatement *statement;
-} Parser;
+#include "ddl/tv_ddl_rule.h"
 
 bool
 tv_ddl_token_is(const TvDdlToken *token, const char *word)
 {
 	return token->kind == TV_TOKEN_WORD && strcmp(token->text, word) == 0;
-}
-
-static bool
-is_last(const TvDdlToken *token)
-{
-	return token->kind == TV_TOKEN_END || token->kind == TV_TOKEN_BROKEN;
-}
-
-/* The token n places after token, or the last one of all. */
-static const TvDdlToken *
-ahead(const TvDdlToken *token, int n)
-{
-	while (n-- > 0 && !is_last(token))
-		token++;
-	return token;
-}
-
-static bool
-words_at(const TvDdlToken *token, const char *first, const char *second)
-{
-	return tv_ddl_token_is(token, first) && tv_ddl_token_is(ahead(token, 1), second);
-}
-
-static bool
-is_name(const TvDdlToken *token)
-{
-	return token->kind == TV_TOKEN_NAME ||
-		(token->kind == TV_TOKEN_WORD && token->can_name);
-}
-
-/* --- terminals ------------------------------------------------------------ */
-
-static bool
-word(Parser *p, const char *expected)
-{
-	if (!tv_ddl_token_is(p->next, expected))
-		return false;
-	p->next = ahead(p->next, 1);
-	return true;
-}
-
-static bool
-symbol(Parser *p, char expected)
-{
-	if (p->next->kind != TV_TOKEN_SYMBOL || p->next->symbol != expected)
-		return false;
-	p->next = ahead(p->next, 1);
-	return true;
-}
-
-static bool
-string(Parser *p, const TvDdlToken **value)
-{
-	if (p->next->kind != TV_TOKEN_STRING)
-		return false;
-	if (value != NULL)
-		*value = p->next;
-	p->next = ahead(p->next, 1);
-	return true;
-}
-
-static bool
-name(Parser *p)
-{
-	if (!is_name(p->next))
-		return false;
-	p->next = ahead(p->next, 1);
-	return true;
-}
-
-static bool
-role(Parser *p)
-{
-	if (p->next->kind != TV_TOKEN_NAME &&
-		!(p->next->kind == TV_TOKEN_WORD && p->next->can_name_role))
-		return false;
-	p->next = ahead(p->next, 1);
-	return true;
-}
-
-static bool
-qualified_name(Parser *p)
-{
-	if (!name(p))
-		return false;
-	while (symbol(p, '.'))
-	{
-		/* after a dot, any word is a name */
-		if (p->next->kind != TV_TOKEN_NAME && p->next->kind != TV_TOKEN_WORD)
-			return false;
-		p->next = ahead(p->next, 1);
-	}
-	return true;
-}
-
-static bool
-end_of_statement(Parser *p)
-{
-	p->statement->end = p->next;
-	return p->next->kind == TV_TOKEN_END ||
-		(p->next->kind == TV_TOKEN_SYMBOL && p->next->symbol == ';');
 }
 
 /* --- rules ---------------------------------------------------------------- */
@@ -204,13 +99,11 @@ restore_database(Parser *p)
 		  word(p, "decrypt") && word(p, "with") && word(p, "key") &&
 		  string(p, &p->statement->key_id)))
 		return false;
-	return (!word(p, "vault") || (word(p, "password") && string(p, NULL))) &&
+	return (!word(p, "vault") || (word(p, "password") && secret(p))) &&
 		end_of_statement(p);
 }
 
 /* --- which rule ----------------------------------------------------------- */
-
-typedef bool (*Rule) (Parser *p);
 
 static Rule
 rule(Parser *p, const TvDdlToken *next, TvDdlKind kind, Rule chosen)
@@ -250,6 +143,8 @@ rule_after_database(Parser *p, const TvDdlToken *token)
 		return rule(p, ahead(token, 1), TV_DDL_ROTATE_MASTER_KEY, rotate_master_key);
 	if (switches_encryption(token))
 		return rule(p, ahead(token, 2), TV_DDL_DATABASE_ENCRYPTION, end_of_statement);
+	if (words_at(token, "enable", "database") || words_at(token, "disable", "database"))
+		return rule(p, ahead(token, 2), TV_DDL_VAULT, tv_ddl_vault_switch);
 	return NULL;
 }
 
@@ -270,6 +165,8 @@ rule_for_database(Parser *p, const TvDdlToken *token)
 	if (chosen != NULL)
 		return chosen;
 	chosen = rule_after_database(p, token);
+	if (chosen == tv_ddl_vault_switch)
+		return chosen;			/* DATABASE is no option's name */
 	after = p->next;
 	if (chosen == NULL || !chosen(p))
 		return NULL;
@@ -311,7 +208,10 @@ static Rule
 rule_for(Parser *p, const TvDdlToken *first)
 {
 	const TvDdlToken *second = ahead(first, 1);
+	Rule		vault = tv_ddl_vault_rule(p, first);
 
+	if (vault != NULL)
+		return rule(p, p->next, TV_DDL_VAULT, vault);
 	if (tv_ddl_token_is(first, "create"))
 		return rule_for_create(p, second);
 	if (tv_ddl_token_is(first, "alter"))

@@ -164,11 +164,23 @@ classify(TvDdlToken *token, int code, const YYSTYPE *value, const char *text)
 			token->kind = TV_TOKEN_STRING;
 			token->text = value->core_yystype.str;
 			return;
+		case ICONST:
+			token->kind = TV_TOKEN_NUMBER;
+			token->text = psprintf("%d", value->core_yystype.ival);
+			return;
 		case FCONST:
+			/* digits beyond int4 come as this, too */
+			if (value->core_yystype.str[strspn(value->core_yystype.str, "0123456789")] == '\0')
+			{
+				token->kind = TV_TOKEN_NUMBER;
+				token->text = value->core_yystype.str;
+				return;
+			}
+			token->kind = TV_TOKEN_OTHER;
+			return;
 		case BCONST:
 		case XCONST:
 		case Op:
-		case ICONST:
 		case PARAM:
 		case TYPECAST:
 		case DOT_DOT:
@@ -247,6 +259,90 @@ int
 tv_ddl_errposition(const char *text, int offset)
 {
 	return errposition(pg_mbstrlen_with_len(text, offset) + 1);
+}
+
+void
+tv_ddl_throw_syntax_error(const char *text, const TvDdlToken *wrong)
+{
+	if (wrong->kind == TV_TOKEN_BROKEN)
+		tv_ddl_throw_scan_error(text);
+	if (wrong->start == wrong->end)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("%s at end of input", _("syntax error")),
+				 tv_ddl_errposition(text, wrong->start)));
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 errmsg("%s at or near \"%.*s\"", _("syntax error"),
+					wrong->end - wrong->start, text + wrong->start),
+			 tv_ddl_errposition(text, wrong->start)));
+}
+
+/* --- expressions ---------------------------------------------------------------- */
+
+#define EXPRESSION_PREFIX "ALTER TABLE x ADD CHECK ("
+
+/* A text with blanks for all before start, whose one expression is [start, end). */
+static char *
+isolated_expression(const char *text, int start, int end)
+{
+	char	   *isolated = palloc(end + 2);
+
+	Assert(start >= strlen(EXPRESSION_PREFIX));
+	memset(isolated, ' ', start);
+	memcpy(isolated, EXPRESSION_PREFIX, strlen(EXPRESSION_PREFIX));
+	memcpy(isolated + start, text + start, end - start);
+	isolated[end] = ')';
+	isolated[end + 1] = '\0';
+	return isolated;
+}
+
+/* The error at hand, which this forgets, as one at its place in text. */
+static ErrorData *
+error_in_text(const char *text, int start, MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	/* there was a blank for each byte before it; the cursor counts characters */
+	if (error->cursorpos > start)
+		error->cursorpos -= start - pg_mbstrlen_with_len(text, start);
+	return error;
+}
+
+Node *
+tv_ddl_parse_expression(const char *text, int start, const TvDdlToken *after)
+{
+	int			end = after[-1].end;
+	char	   *isolated = isolated_expression(text, start, end);
+	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback *callbacks = error_context_stack;
+	ErrorData  *volatile error = NULL;
+	List	   *volatile tree = NIL;
+	AlterTableStmt *statement;
+
+	/* the callbacks see the error when its cursor is right */
+	error_context_stack = NULL;
+	PG_TRY();
+	{
+		tree = tv_ddl_parse(isolated, RAW_PARSE_DEFAULT);
+	}
+	PG_CATCH();
+	{
+		error = error_in_text(text, start, context);
+	}
+	PG_END_TRY();
+	error_context_stack = callbacks;
+	if (error != NULL)
+	{
+		if (error->cursorpos > pg_mbstrlen_with_len(text, end))
+			tv_ddl_throw_syntax_error(text, after);
+		ThrowErrorData(error);
+	}
+	statement = castNode(AlterTableStmt, linitial_node(RawStmt, tree)->stmt);
+	return castNode(Constraint, linitial_node(AlterTableCmd, statement->cmds)->def)->raw_expr;
 }
 
 /* --- is it the grammar we know? ------------------------------------------------ */

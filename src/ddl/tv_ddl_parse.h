@@ -30,6 +30,16 @@ extern TvDdlToken *tv_ddl_tokenize(const char *text);
 /* Scan text and throw the scanner's error; for texts with a broken token. */
 extern void tv_ddl_throw_scan_error(const char *text);
 
+/* As scanner_yyerror() says it: the token cannot stand where it does. */
+extern void tv_ddl_throw_syntax_error(const char *text, const TvDdlToken *wrong) pg_attribute_noreturn();
+
+/*
+ * Parse the expression that begins at the byte start of text, in a statement
+ * of ours, and ends before the token after: whole tokens, brackets that match.
+ * Locations are those in text, and so is the cursor of a syntax error.
+ */
+extern Node *tv_ddl_parse_expression(const char *text, int start, const TvDdlToken *after);
+
 /* For ereport: an error cursor at a byte offset of the text being parsed. */
 extern int	tv_ddl_errposition(const char *text, int offset);
 

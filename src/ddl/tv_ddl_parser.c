@@ -20,27 +20,16 @@
 #include "ddl/tv_ddl_suspect.h"
 #include "ddl/tv_ddl_tree.h"
 
-/*
- * As scanner_yyerror() says it; but a string that may be a password is not
- * repeated, as messages are logged.
- */
+/* A string that may be a password is not repeated, as messages are logged. */
 static void
 throw_syntax_error(const char *text, const TvDdlToken *wrong, bool secret)
 {
-	bool		silent = secret && (wrong->kind == TV_TOKEN_STRING || wrong->kind == TV_TOKEN_BROKEN);
-
-	if (wrong->kind == TV_TOKEN_BROKEN && !silent)
-		tv_ddl_throw_scan_error(text);
-	if (silent || wrong->start == wrong->end)
+	if (secret && (wrong->kind == TV_TOKEN_STRING || wrong->kind == TV_TOKEN_BROKEN))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 silent ? errmsg("%s", _("syntax error")) : errmsg("%s at end of input", _("syntax error")),
+				 errmsg("%s", _("syntax error")),
 				 tv_ddl_errposition(text, wrong->start)));
-	ereport(ERROR,
-			(errcode(ERRCODE_SYNTAX_ERROR),
-			 errmsg("%s at or near \"%.*s\"", _("syntax error"),
-					wrong->end - wrong->start, text + wrong->start),
-			 tv_ddl_errposition(text, wrong->start)));
+	tv_ddl_throw_syntax_error(text, wrong);
 }
 
 /* What stands before the mistake may have one of its own; that comes first. */

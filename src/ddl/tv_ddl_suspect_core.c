@@ -4,7 +4,8 @@
  *
  * This runs on every text that the server parses, so it only looks for words
  * that each of our statements has and ordinary ones rarely have, anywhere,
- * literals and comments included.  A word is found by its rarest letter.
+ * literals and comments included.  A word is found by its rarest letter, each by
+ * another.
  */
 #include "ddl/tv_ddl_suspect.h"
 
@@ -18,21 +19,33 @@ typedef struct Needle
 
 enum
 {
-	NO_NEEDLE, CRYPT, ROTATE, NEEDLES
+	NO_NEEDLE, CRYPT, ROTATE, REALM, VAULT, UNLOCK, COMMAND, PASSWORD, NEEDLES
 };
 
 /*
- * ENCRYPTION, ENCRYPTED and DECRYPT; and for ALTER DATABASE ROTATE MASTER KEY,
- * the only statement with none of them, ROTATE.
+ * Keys: ENCRYPTION, ENCRYPTED and DECRYPT; and for ALTER DATABASE ROTATE MASTER
+ * KEY, the only statement with none of them, ROTATE.  The vault: one of its
+ * words is in each statement, and in the names of the procedures that take a
+ * password.  PASSWORD also for statements of the server that hold one.
  */
 static const Needle needles[NEEDLES] = {
 	[CRYPT] = {"crypt", 2},
-	[ROTATE] = {"rotate", 1}
+	[ROTATE] = {"rotate", 1},
+	[REALM] = {"realm", 4},
+	[VAULT] = {"vault", 0},
+	[UNLOCK] = {"unlock", 5},
+	[COMMAND] = {"command", 6},
+	[PASSWORD] = {"password", 4}
 };
 
 static const unsigned char pivots[256] = {
 	['y'] = CRYPT, ['Y'] = CRYPT,
-	['o'] = ROTATE, ['O'] = ROTATE
+	['o'] = ROTATE, ['O'] = ROTATE,
+	['m'] = REALM, ['M'] = REALM,
+	['v'] = VAULT, ['V'] = VAULT,
+	['k'] = UNLOCK, ['K'] = UNLOCK,
+	['d'] = COMMAND, ['D'] = COMMAND,
+	['w'] = PASSWORD, ['W'] = PASSWORD
 };
 
 /* ASCII only: bytes of other alphabets match no letter of a needle. */

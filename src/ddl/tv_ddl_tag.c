@@ -24,7 +24,28 @@ static const struct
 	const char *procedure;
 	const char *tag;
 }			our_tags[] = {
-	{"create_master_key", "CREATE MASTER KEY"}
+	{"create_master_key", "CREATE MASTER KEY"},
+	{"enable_vault", "ALTER DATABASE"},
+	{"disable_vault", "ALTER DATABASE"},
+	{"create_realm", "CREATE REALM"},
+	{"drop_realm", "DROP REALM"},
+	{"realm_add", "ALTER REALM"},
+	{"realm_remove", "ALTER REALM"},
+	{"realm_owner", "ALTER REALM"},
+	{"realm_description", "ALTER REALM"},
+	{"realm_mode", "ALTER REALM"},
+	{"realm_authorize", "ALTER REALM"},
+	{"realm_revoke", "ALTER REALM"},
+	{"grant_vault_password", "GRANT VAULT PASSWORD"},
+	{"revoke_vault_password", "REVOKE VAULT PASSWORD"},
+	{"unlock_realm", "UNLOCK REALM"},
+	{"lock_realm", "LOCK REALM"},
+	{"emergency_unlock", "EMERGENCY UNLOCK"},
+	{"approve_emergency_unlock", "APPROVE EMERGENCY UNLOCK"},
+	{"review_emergency_unlock", "REVIEW EMERGENCY UNLOCK"},
+	{"create_command_rule", "CREATE COMMAND RULE"},
+	{"alter_command_rule", "ALTER COMMAND RULE"},
+	{"drop_command_rule", "DROP COMMAND RULE"}
 };
 
 /* The server's own table, as its functions gave it. */

@@ -14,7 +14,8 @@ typedef enum TvDdlTokenKind
 	TV_TOKEN_NAME,				/* an identifier in quotes */
 	TV_TOKEN_STRING,			/* a string literal, however written */
 	TV_TOKEN_SYMBOL,			/* one character that stands for itself */
-	TV_TOKEN_OTHER,				/* number, parameter, operator, bit string */
+	TV_TOKEN_NUMBER,			/* digits; text has them */
+	TV_TOKEN_OTHER,				/* other number, parameter, operator, bit string */
 	TV_TOKEN_BROKEN				/* what follows is no token: quotes left open */
 } TvDdlTokenKind;
 
@@ -25,7 +26,7 @@ typedef struct TvDdlToken
 	bool		can_name;		/* word: may name an object, like a table */
 	bool		can_name_role;	/* word: may name a role */
 	char		symbol;			/* of TV_TOKEN_SYMBOL, else 0 */
-	const char *text;			/* word in lower case, name, or string's value */
+	const char *text;			/* word in lower case, name, digits, or string's value */
 	int			start;			/* offsets in the text: [start, end) */
 	int			end;
 } TvDdlToken;

@@ -19,9 +19,9 @@
 #include "parser/parser.h"
 
 #include "crypto/tv_cipher.h"
+#include "ddl/tv_ddl_call.h"
 #include "ddl/tv_ddl_parse.h"
 
-#define SCHEMA_NAME "tde_vault"
 #define HEAP_AM_NAME "tde_heap"
 #define CIPHER_OPTION "cipher"
 
@@ -30,31 +30,8 @@
 static Node *
 text_argument(const char *name, const TvDdlToken *literal)
 {
-	A_Const    *constant = makeNode(A_Const);
-	TypeCast   *cast = makeNode(TypeCast);
-	NamedArgExpr *argument = makeNode(NamedArgExpr);
-
-	constant->val.sval.type = T_String;
-	constant->val.sval.sval = pstrdup(literal->text);
-	constant->location = literal->start;
-	cast->arg = (Node *) constant;
-	cast->typeName = SystemTypeName("text");
-	cast->location = literal->start;
-	argument->arg = (Expr *) cast;
-	argument->name = pstrdup(name);
-	argument->argnumber = -1;	/* until determined */
-	argument->location = literal->start;
-	return (Node *) argument;
-}
-
-static Node *
-make_call(const char *procedure, List *arguments, int location)
-{
-	CallStmt   *call = makeNode(CallStmt);
-
-	call->funccall = makeFuncCall(list_make2(makeString(SCHEMA_NAME), makeString(pstrdup(procedure))),
-								  arguments, COERCE_SQL_SYNTAX, location);
-	return (Node *) call;
+	return tv_ddl_named_argument(name, tv_ddl_typed_constant(literal->text, "text", literal->start),
+								 literal->start);
 }
 
 /* A PIN in a statement would be in the log, in pg_stat_activity, in history. */
@@ -95,7 +72,7 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 				refuse_pin(text, statement->provider);
 				arguments = lappend(arguments, text_argument("provider", statement->provider));
 			}
-			return make_call("create_master_key", arguments, statement->first->start);
+			return tv_ddl_named_call("create_master_key", arguments, statement->first->start);
 		case TV_DDL_ROTATE_MASTER_KEY:
 			refuse_unsupported(text, statement, "ALTER DATABASE ROTATE MASTER KEY",
 							   "A database keeps the master key that CREATE MASTER KEY made.");
@@ -128,6 +105,8 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 			refuse_unsupported(text, statement, "RESTORE DATABASE",
 							   "Start a server on the copy that pg_basebackup made; it needs the same key provider.");
 			break;
+		case TV_DDL_VAULT:
+			return tv_ddl_make_vault_call(text, statement);
 	}
 	pg_unreachable();
 }
@@ -265,7 +244,7 @@ tv_ddl_apply_clause(const char *text, const TvDdlClause *clause, RawStmt *raw)
 		return false;
 	check_cipher(text, clause);
 	check_target(text, clause, &target);
-	option = makeDefElemExtended(SCHEMA_NAME, CIPHER_OPTION,
+	option = makeDefElemExtended(TV_DDL_SCHEMA, CIPHER_OPTION,
 								 (Node *) makeString(pstrdup(clause->cipher->text)),
 								 DEFELEM_SET, clause->first->start);
 	*target.options = lappend(*target.options, option);
@@ -277,7 +256,7 @@ static bool
 is_cipher_option(const DefElem *option)
 {
 	return option->defaction == DEFELEM_SET && option->defnamespace != NULL &&
-		strcmp(option->defnamespace, SCHEMA_NAME) == 0 &&
+		strcmp(option->defnamespace, TV_DDL_SCHEMA) == 0 &&
 		strcmp(option->defname, CIPHER_OPTION) == 0;
 }
 

@@ -77,6 +77,11 @@ my @spice = (
 	sub { my $s = $_[0]; $s =~ s/\bint\b/encryption/ig; "$s /* crypt */" },
 	sub { my $s = $_[0]; $s =~ s/\btext\b/encrypted/ig; "$s /* crypt */" },
 	sub { my $s = $_[0]; $s =~ s/\(/( encrypted,/; $s },
+	sub { "/* realm */ LOCK realm; $_[0] /* UNLOCK REALM r */" },
+	sub { "SELECT vault, realm AS command FROM unlock; $_[0]; LOCK TABLE realm" },
+	sub { my $s = $_[0]; $s =~ s/\bFROM\s+\w+/FROM realm/ig; "$s -- vault" },
+	sub { my $s = $_[0]; $s =~ s/\bTABLE\s+\w+/TABLE realm/ig; "$s -- command" },
+	sub { my $s = $_[0]; $s =~ s/\bONLY\s+\w+|\bROLE\s+\w+/ROLE vault/ig; "GRANT vault TO x; $s -- password" },
 	sub { my $s = $_[0]; $s =~ s/;/ ;; -- encryption\n ;/; $s });
 
 open my $fh, '>', $input or die;
@@ -108,7 +113,7 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM body'), '>', 1500, 'th
 
 # Statements of ours in the repository's own tests do differ, of course.
 my $ours = q{sql ~* '(create\s.*\mmaster\M|\mencryption\s+using\M|\mencrypted\s*[,);]|} .
-  q{\m(enable|disable|rotate)\s+(master|encryption)\M|\m(backup|restore)\s+database\M|} .
+  q{\m(enable|disable|rotate)\s+(master|encryption|database)\M|\mrealm\M|\mvault\M|\mcommand\M|\m(backup|restore)\s+database\M|} .
   q{\)\s+encryption|\mcreate tablespace.*encryption|create\s+/\*.*master)'};
 foreach my $kind (sort keys %count)
 {

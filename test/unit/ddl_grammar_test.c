@@ -37,7 +37,66 @@ static const struct
 	{"RESTORE DATABASE FROM 'p' INTO 'd' DECRYPT WITH KEY 'k' VAULT PASSWORD 'x'", TV_DDL_RESTORE_DATABASE}
 };
 
+/* a statement of the vault, its procedure and the parameters that it gives */
+static const struct
+{
+	const char *text;
+	const char *procedure;
+	const char *parameters;
+}			vault[] = {
+	{"ALTER DATABASE ENABLE DATABASE VAULT", "enable_vault", ""},
+	{"ALTER DATABASE enable DISABLE DATABASE VAULT", "disable_vault", "database"},
+	{"alter database \"D b\" enable database vault;", "enable_vault", "database"},
+	{"CREATE REALM r", "create_realm", "realm"},
+	{"CREATE REALM if", "create_realm", "realm"},
+	{"CREATE REALM IF NOT EXISTS realm SIMULATE", "create_realm", "if_not_exists realm simulate"},
+	{"CREATE REALM r DESCRIPTION 't' OWNER o REQUIRE VAULT PASSWORD SIMULATE", "create_realm",
+	"realm description owner require_password simulate"},
+	{"CREATE REALM owner OWNER owner DESCRIPTION 't'", "create_realm", "realm owner description"},
+	{"DROP REALM r", "drop_realm", "realm"},
+	{"DROP REALM if", "drop_realm", "realm"},
+	{"DROP REALM IF EXISTS r", "drop_realm", "if_exists realm"},
+	{"ALTER REALM r ADD TABLE t", "realm_add", "realm tables schemas"},
+	{"ALTER REALM r ADD TABLE s.t, u, SCHEMA a, b, TABLE c", "realm_add", "realm tables schemas"},
+	{"ALTER REALM r REMOVE SCHEMA schema, schema schema, schema", "realm_remove", "realm tables schemas"},
+	{"ALTER REALM r OWNER TO o", "realm_owner", "realm owner"},
+	{"ALTER REALM r DESCRIPTION 't'", "realm_description", "realm description"},
+	{"ALTER REALM enable ENABLE", "realm_mode", "realm mode"},
+	{"ALTER REALM r DISABLE", "realm_mode", "realm mode"},
+	{"ALTER REALM r SIMULATE", "realm_mode", "realm mode"},
+	{"ALTER REALM r AUTHORIZE a, \"B\"", "realm_authorize", "realm roles"},
+	{"ALTER REALM r REVOKE a", "realm_revoke", "realm roles"},
+	{"GRANT VAULT PASSWORD ON REALM r TO a", "grant_vault_password", "realm role password valid_for generated"},
+	{"GRANT VAULT PASSWORD ON REALM r TO password PASSWORD 'p' VALID FOR INTERVAL '2 HOURS'",
+	"grant_vault_password", "realm role password valid_for generated"},
+	{"GRANT VAULT PASSWORD ON REALM r TO a VALID FOR INTERVAL (3) '2' DAY TO SECOND (3) PASSWORD 'p'",
+	"grant_vault_password", "realm role valid_for password generated"},
+	{"REVOKE VAULT PASSWORD ON REALM r FROM a", "revoke_vault_password", "realm role"},
+	{"UNLOCK REALM r PASSWORD 'p'", "unlock_realm", "realm password"},
+	{"LOCK REALM r", "lock_realm", "realm"},
+	{"LOCK REALM ALL", "lock_realm", ""},
+	{"LOCK REALM \"nowait\";", "lock_realm", "realm"},
+	{"EMERGENCY UNLOCK REALM r AUTHORIZED BY o REASON 't' VALID FOR INTERVAL '1' HOUR",
+	"emergency_unlock", "realm authorized_by reason valid_for id"},
+	{"APPROVE EMERGENCY UNLOCK 12", "approve_emergency_unlock", "id"},
+	{"REVIEW EMERGENCY UNLOCK 12 NOTE 't'", "review_emergency_unlock", "id note"},
+	{"CREATE COMMAND RULE n FOR ALL ON DATABASE DENY", "create_command_rule", "rule actions object_kind"},
+	{"CREATE COMMAND RULE IF NOT EXISTS n FOR SELECT, COPY ON COLUMN s.t.c DENY FROM ROLE a, b WHEN (x)[1] > (1) MESSAGE 'm' SIMULATE",
+	"create_command_rule", "if_not_exists rule actions object_kind object roles condition message simulate"},
+	{"CREATE COMMAND RULE n FOR DROP ON REALM r DENY WHEN message = 'x' AND simulate SIMULATE MESSAGE 'm'",
+	"create_command_rule", "rule actions object_kind object condition simulate message"},
+	{"CREATE COMMAND RULE n FOR GRANT ON SCHEMA s DENY WHEN simulate AND message;",
+	"create_command_rule", "rule actions object_kind object condition"},
+	{"ALTER COMMAND RULE n SIMULATE", "alter_command_rule", "rule mode"},
+	{"DROP COMMAND RULE IF EXISTS n", "drop_command_rule", "if_exists rule"}
+};
+
 static const char *const not_ours[] = {
+	"LOCK realm", "LOCK REALM;", "LOCK realm, x", "LOCK realm IN", "LOCK realm NOWAIT", "LOCK realm *",
+	"LOCK TABLE realm", "LOCK vault", "GRANT vault TO x", "GRANT vault, password TO x",
+	"GRANT vault_admin TO x", "GRANT password ON realm TO x", "REVOKE vault FROM x", "UNLOCK", "EMERGENCY",
+	"APPROVE unlock", "REVIEW", "CREATE RULE command", "CREATE TABLE realm (vault int)", "DROP TABLE realm",
+	"ALTER TABLE realm ADD vault int", "CREATE \"realm\" r", "ALTER DATABASE d ENABLE VAULT", "vault", "realm",
 	"", ";", "SELECT 1", "CREATE", "CREATE TABLE master (key int)", "CREATE TABLESPACE",
 	"CREATE TABLESPACE ts LOCATION 'd'", "CREATE TABLESPACE encryption OWNER encryption",
 	"CREATE TABLESPACE table ENCRYPTION USING 'c'", "ALTER", "ALTER DATABASE",
@@ -75,8 +134,117 @@ static const struct
 	{"BACKUP DATABASE TO 'p' ENCRYPTED WITH 'k'", 38},
 	{"RESTORE DATABASE FROM 'p' INTO DECRYPT", 31},
 	{"RESTORE DATABASE FROM 'p' DECRYPT WITH KEY 'k' PASSWORD 'x'", 47},
-	{"RESTORE DATABASE FROM 'p' DECRYPT WITH KEY 'k' VAULT 'x'", 53}
+	{"RESTORE DATABASE FROM 'p' DECRYPT WITH KEY 'k' VAULT 'x'", 53},
+	{"ALTER DATABASE ENABLE DATABASE VAULTS", 31},
+	{"ALTER DATABASE d ENABLE DATABASE", 32},
+	{"CREATE REALM", 12},
+	{"CREATE REALM table", 13},
+	{"CREATE REALM r OWNER", 20},
+	{"CREATE REALM r SIMULATE SIMULATE", 24},
+	{"CREATE REALM r REQUIRE PASSWORD", 23},
+	{"CREATE REALM r DESCRIPTION x", 27},
+	{"CREATE REALM IF EXISTS r", 16},
+	{"DROP REALM r, s", 12},
+	{"ALTER REALM r", 13},
+	{"ALTER REALM r ADD t", 18},
+	{"ALTER REALM r ADD SCHEMA", 24},
+	{"ALTER REALM r ADD TABLE", 23},
+	{"ALTER REALM r ADD TABLE t,", 26},
+	{"ALTER REALM r ADD SCHEMA s.t", 26},
+	{"ALTER REALM r OWNER o", 20},
+	{"ALTER REALM r AUTHORIZE a b", 26},
+	{"GRANT VAULT PASSWORD TO a", 21},
+	{"GRANT VAULT PASSWORD ON REALM r TO a PASSWORD p", 46},
+	{"GRANT VAULT PASSWORD ON REALM r TO a PASSWORD 'p' PASSWORD 'q'", 50},
+	{"GRANT VAULT PASSWORD ON REALM r TO a VALID FOR '2 hours'", 47},
+	{"GRANT VAULT PASSWORD ON REALM r TO a VALID FOR INTERVAL 2", 56},
+	{"GRANT VAULT PASSWORD ON REALM r TO a VALID FOR INTERVAL '2' FORTNIGHT", 60},
+	{"REVOKE VAULT PASSWORD ON REALM r TO a", 33},
+	{"UNLOCK REALM r", 14},
+	{"UNLOCK REALM r PASSWORD $1", 24},
+	{"UNLOCK REALM r PASSWORD 'p' 'p'", 28},
+	{"LOCK REALM r NOWAIT", 13},
+	{"LOCK REALM ALL x", 15},
+	{"EMERGENCY UNLOCK REALM r REASON 't'", 25},
+	{"EMERGENCY UNLOCK r", 17},
+	{"EMERGENCY UNLOCK REALM r AUTHORIZED BY o REASON 't'", 51},
+	{"APPROVE EMERGENCY UNLOCK 'x'", 25},
+	{"REVIEW EMERGENCY UNLOCK 5", 25},
+	{"CREATE COMMAND n", 15},
+	{"CREATE COMMAND RULE n FOR VACUUM ON DATABASE DENY", 26},
+	{"CREATE COMMAND RULE n FOR ALL ON x DENY", 33},
+	{"CREATE COMMAND RULE n FOR ALL ON COLUMN c DENY", 42},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t", 40},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY WHEN", 50},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY WHEN MESSAGE 'm'", 51},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY WHEN a) OR (b", 52},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY WHEN (a; b)", 53},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY WHEN (a MESSAGE 'm'", 65},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY FROM a", 51},
+	{"CREATE COMMAND RULE n FOR ALL ON TABLE t DENY MESSAGE 'm' WHEN a", 58},
+	{"ALTER COMMAND RULE n", 20},
+	{"DROP COMMAND n", 13}
 };
+
+/* Does the statement give exactly these parameters, with a blank between them? */
+static bool
+gives(const TvDdlStatement *statement, const char *parameters)
+{
+	char		given[256] = "";
+
+	for (int i = 0; i < statement->arguments; i++)
+	{
+		if (i > 0)
+			strcat(given, " ");
+		strcat(given, statement->argument[i].name);
+	}
+	return strcmp(given, parameters) == 0;
+}
+
+static void
+test_vault(void)
+{
+	TvDdlStatement statement;
+	const TvDdlToken *wrong;
+
+	for (size_t i = 0; i < sizeof(vault) / sizeof(vault[0]); i++)
+	{
+		ok(tv_ddl_match(ddl_tokenize(&tokens, vault[i].text), &statement, &wrong) == TV_DDL_OURS &&
+		   statement.kind == TV_DDL_VAULT && strcmp(statement.procedure, vault[i].procedure) == 0 &&
+		   gives(&statement, vault[i].parameters), "%s", vault[i].text);
+		ok(tv_ddl_suspect(vault[i].text), "is suspected");
+	}
+}
+
+/* Delete each token, and write each twice: not ours, ours, or wrong at a token of the text. */
+static void
+test_edits(const char *text)
+{
+	DdlTokens	whole;
+	const TvDdlToken *token = ddl_tokenize(&whole, text);
+
+	for (int edited = 0; edited < 2 * whole.count; edited++)
+	{
+		TvDdlStatement statement;
+		const TvDdlToken *wrong = NULL;
+		const TvDdlToken *first;
+		char		changed[DDL_TEXT_MAX + 1] = "";
+
+		for (int i = 0; i < whole.count; i++)
+		{
+			for (int times = i != edited / 2 ? 1 : 2 * (edited % 2); times > 0; times--)
+			{
+				strncat(changed, text + token[i].start, (size_t) (token[i].end - token[i].start));
+				strcat(changed, " ");
+			}
+		}
+		first = ddl_tokenize(&tokens, changed);
+		if (tv_ddl_match(first, &statement, &wrong) == TV_DDL_WRONG)
+			ok(wrong > first && wrong <= &tokens.token[tokens.count], "wrong somewhere: %s", changed);
+		else
+			ok(wrong == NULL, "no position: %s", changed);
+	}
+}
 
 static void
 test_statements(void)
@@ -176,6 +344,9 @@ int
 main(void)
 {
 	test_statements();
+	test_vault();
+	for (size_t i = 0; i < sizeof(vault) / sizeof(vault[0]); i++)
+		test_edits(vault[i].text);
 	test_values();
 	test_clause();
 	return unit_done();

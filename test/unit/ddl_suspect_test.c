@@ -10,6 +10,8 @@
 static const char *const suspects[] = {
 	"encryption", "ENCRYPTION", "eNcRyPtEd", "decrypt", "x DECRYPT with",
 	"crypt", "CRYPT", "-- crypt", "'crypt'", "rotate", "ROTATE", "rOtAtE master key",
+	"realm", "REALM", "mrealm", "vault", "Vault", "vvvault", "unlock", "kUnLoCk", "command", "ddcommand",
+	"password", "PASSWORD", "wpassword",
 	"oooorotate", "yyycrypt", "rrotate", "ccrypt", "\xc3\xa9 encrypted",
 	"SELECT 1; CREATE MASTER KEY ENCRYPTION BY HSM KEY_ID 'x'"
 };
@@ -30,7 +32,20 @@ main(void)
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		ok(!tv_ddl_suspect(others[i]), "not: %zu", i);
 
+	static const char *const words[] = {"realm", "vault", "unlock", "command", "password"};
+
 	/* each single letter off */
+	for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+	{
+		for (size_t i = 0; i < strlen(words[w]); i++)
+		{
+			strcpy(text, words[w]);
+			text[i] ^= 0x40;
+			ok(!tv_ddl_suspect(text), "letter %zu of %s is looked at", i, words[w]);
+			text[i] = '\0';
+			ok(!tv_ddl_suspect(text), "it is not cut off");
+		}
+	}
 	for (int i = 0; i < 5; i++)
 	{
 		strcpy(text, "a crypt b");

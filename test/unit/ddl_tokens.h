@@ -27,7 +27,7 @@ ddl_is_reserved(const char *word)
 {
 	static const char *const reserved[] = {
 		"create", "table", "using", "with", "to", "from", "into", "grant", "only",
-		"select", "user", "not", "as", "on", "in", "end", "case"
+		"select", "user", "not", "as", "on", "in", "end", "case", "all", "column", "for", "when"
 	};
 
 	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
@@ -47,6 +47,8 @@ ddl_token_end(const char *c)
 		c = strchr(c + 1, *c);
 		return c ? c + 1 : NULL;
 	}
+	if (isdigit((unsigned char) *c))
+		return c + strspn(c, "0123456789");
 	if (!isalpha((unsigned char) *c) && *c != '_')
 		return c + 1;
 	while (isalnum((unsigned char) *c) || *c == '_')
@@ -73,7 +75,7 @@ ddl_fill(TvDdlToken *token, const char *from, const char *to, char *text)
 		token->can_name = token->can_name_role = !ddl_is_reserved(text);
 	}
 	else if (isdigit((unsigned char) *from))
-		token->kind = TV_TOKEN_OTHER;
+		token->kind = TV_TOKEN_NUMBER;
 	else
 	{
 		token->kind = TV_TOKEN_SYMBOL;

@@ -75,4 +75,26 @@ MERGE INTO encryption USING encrypted ON encryption.a = encrypted.a WHEN MATCHED
 SELECT backup, restore, database FROM backup, restore WHERE decrypt WITH;
 BACKUP; RESTORE encryption; CREATE MASTER; CREATE encryption; ALTER encryption;
 CREATE TABLE encryption; CREATE TABLE encryption USING; CREATE TABLE t OF encryption USING 'x' encryption;
+SELECT realm, vault.unlock, emergency AS command, 1 vault, 2 AS realm, command.rule FROM realm, vault JOIN command USING (unlock) WHERE unlock(emergency) AND vault NOT IN (realm);
+CREATE TABLE realm (vault realm, unlock int DEFAULT vault(), emergency text, command vault, password text CHECK (password <> 'x'), simulate bool, message text, realm int REFERENCES vault);
+CREATE TABLE IF NOT EXISTS vault.realm AS SELECT unlock FROM emergency; DROP TABLE realm, vault CASCADE; DROP TABLE IF EXISTS command;
+LOCK realm; LOCK realm NOWAIT; LOCK REALM IN SHARE MODE; LOCK TABLE realm; LOCK TABLE REALM NOWAIT; LOCK realm, vault; LOCK realm * IN ACCESS SHARE MODE NOWAIT; LOCK ONLY realm; LOCK realm.realm; LOCK "realm" NOWAIT;
+LOCK realm in; LOCK realm 'x'; LOCK vault realm; LOCK unlock; LOCK "REALM" r; LOCK realm "nowait" x;
+LOCK realm nowait realm; LOCK realm nowait nowait; LOCK realm*nowait;
+GRANT vault TO realm; GRANT vault, password TO realm WITH ADMIN OPTION; GRANT vault_admin TO x GRANTED BY vault; GRANT password TO vault; REVOKE vault FROM realm; REVOKE vault, password FROM realm CASCADE; REVOKE ADMIN OPTION FOR vault FROM realm;
+GRANT SELECT ON realm TO vault; GRANT SELECT (vault), UPDATE (password) ON TABLE realm, vault TO unlock; GRANT USAGE ON SCHEMA realm TO vault; GRANT ALL ON DATABASE vault TO realm; REVOKE GRANT OPTION FOR ALL ON realm FROM vault;
+GRANT vault (password) ON realm TO x; GRANT vault PASSWORDS; GRANT vault "password" ON REALM r; GRANT "vault" PASSWORD;
+CREATE RULE command AS ON INSERT TO realm DO INSTEAD NOTHING; DROP RULE command ON realm; ALTER RULE command ON realm RENAME TO vault; COMMENT ON RULE command ON realm IS 'CREATE COMMAND RULE';
+ALTER DATABASE vault OWNER TO realm; ALTER DATABASE vault RENAME TO realm; ALTER DATABASE realm SET vault.unlock = 'x'; ALTER DATABASE enable CONNECTION LIMIT 5; ALTER DATABASE d ENABLE VAULT; ALTER DATABASE disable "database" vault; ALTER DATABASE enable VAULT 1;
+ALTER TABLE realm ENABLE RULE command, DISABLE TRIGGER vault, ADD vault int, ADD COLUMN unlock realm, DROP command, RENAME TO vault;
+ALTER ROLE vault PASSWORD NULL; CREATE ROLE realm LOGIN IN ROLE vault; DROP ROLE IF EXISTS realm, vault; ALTER USER vault SET realm.x TO 'unlock'; ALTER GROUP vault ADD USER realm;
+CREATE FUNCTION unlock(realm vault, emergency int DEFAULT 1) RETURNS TABLE (command text, realm int) LANGUAGE sql AS $$SELECT 'UNLOCK REALM r'$$;
+CREATE FUNCTION unlock() RETURNS int BEGIN ATOMIC SELECT realm FROM vault; SELECT CASE vault WHEN 1 THEN unlock ELSE command END; END; CALL unlock(realm => 1, command => 'x'); CALL vault.realm();
+CREATE VIEW realm AS SELECT vault FROM command; CREATE MATERIALIZED VIEW vault AS SELECT 1 AS realm; REFRESH MATERIALIZED VIEW vault; CREATE SEQUENCE unlock; CREATE SCHEMA vault CREATE TABLE realm (unlock int) GRANT SELECT ON realm TO vault;
+SELECT 'CREATE REALM r', $$UNLOCK REALM r PASSWORD$$, "LOCK REALM" /* DROP REALM r; */ -- LOCK REALM ALL;
+FROM realm; /* EMERGENCY /* UNLOCK */ REALM */ SELECT interval '1' hour AS realm, INTERVAL(3) '2' vault;
+PREPARE unlock AS SELECT $1::realm; EXECUTE unlock (vault); DEALLOCATE unlock; DECLARE realm CURSOR FOR SELECT vault FROM command; FETCH ALL IN realm; MOVE realm; CLOSE realm; LISTEN realm; NOTIFY vault, 'UNLOCK REALM'; UNLISTEN vault;
+SET vault.realm = unlock; SET ROLE vault; RESET vault.realm; SHOW realm; COPY realm (vault, command) FROM STDIN; SAVEPOINT realm; RELEASE vault; ROLLBACK TO realm; DISCARD ALL;
+UNLOCK; UNLOCK TABLE realm; UNLOCK "realm"; "UNLOCK" REALM r; APPROVE; APPROVE UNLOCK; REVIEW realm; EMERGENCY; EMERGENCY REALM; CREATE "realm"; DROP "realm" r; DROP vault; ALTER vault; ALTER vault.realm; CREATE vault; command; realm; vault;
+TRUNCATE realm, vault; VACUUM realm (vault); ANALYZE realm; CLUSTER realm USING vault; REINDEX TABLE realm; SECURITY LABEL ON TABLE realm IS 'vault'; COMMENT ON TABLE realm IS 'vault'; IMPORT FOREIGN SCHEMA vault FROM SERVER realm INTO unlock;
 SELECT 'encryption unfinished
