@@ -13,7 +13,15 @@
 #include "audit/tv_audit_format.h"
 #include "base/tv_status.h"
 
-#define TV_AUDIT_HEAD_NAME "head"
+/*
+ * The head belongs to this node: a base backup is taken while lines are
+ * written, so a head in it could be ahead of the copied files and look like a
+ * cut.  Base backups and pg_rewind leave out files named so (basebackup.c,
+ * sendDir; filemap.c, process_source_file), and nothing removes them here:
+ * the server looks for its own temporary files elsewhere (fd.c,
+ * RemovePgTempFiles).
+ */
+#define TV_AUDIT_HEAD_NAME "pgsql_tmp.head"
 
 /* Where the log ends: in shared memory, and as it is found on disk. */
 typedef struct TvAuditEnd

@@ -112,7 +112,7 @@ like(slurp((files())[-1]), qr/^[^\n]*"torn":17,[^\n]*"severity":"WARNING"/, 'in 
 
 $node->stop;
 my %good = map { $_ => slurp($_) } files();
-my $head = slurp("$dir/head");
+my $head = slurp("$dir/pgsql_tmp.head");
 my ($one, $two) = files();
 
 sub attack
@@ -126,7 +126,7 @@ sub attack
 	$node->stop;
 	unlink $_ foreach files();
 	spew($_, $good{$_}) foreach keys %good;
-	spew("$dir/head", $head);
+	spew("$dir/pgsql_tmp.head", $head);
 	return;
 }
 
@@ -167,9 +167,9 @@ attack('the last file removed', qr/^f\|\d+\|[0-9a-f]+-\d+\|records are missing a
 attack('two files exchanged', qr/^f\|0\|/, sub { spew($one, $good{$two}); spew($two, $good{$one}) });
 attack('a file under another name', qr/^f\|\d+\|.*\|file was given another name/,
 	sub { (my $new = $two) =~ s/-.{4}/-0000/; rename $two, $new or die });
-attack('the head removed', qr/^f\|\d+\|\|the head file is missing/, sub { unlink "$dir/head" });
+attack('the head removed', qr/^f\|\d+\|\|the head file is missing/, sub { unlink "$dir/pgsql_tmp.head" });
 attack('a forged head', qr/^f\|\d+\|\|the head file is damaged or forged/,
-	sub { my $h = $head; substr($h, 40, 1) = chr(ord(substr $h, 40, 1) ^ 1); spew("$dir/head", $h) });
+	sub { my $h = $head; substr($h, 40, 1) = chr(ord(substr $h, 40, 1) ^ 1); spew("$dir/pgsql_tmp.head", $h) });
 
 # A cut is recorded by the next start, so that it cannot be papered over.
 my $final = (sort keys %good)[-1];
