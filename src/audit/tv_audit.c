@@ -14,7 +14,7 @@
 static bool writing = false;
 
 static TvStatus
-write_event(const TvAuditEvent *event, bool durable, TvError *err)
+write_event(const TvAuditEvent *event, bool durable, bool catalogs, TvError *err)
 {
 	MemoryContext context;
 	MemoryContext before;
@@ -28,7 +28,7 @@ write_event(const TvAuditEvent *event, bool durable, TvError *err)
 	PG_TRY();
 	{
 		initStringInfo(&body);
-		tv_audit_body(event, &body);
+		tv_audit_body(event, catalogs, &body);
 		status = tv_audit_append(body.data, body.len, durable, err);
 	}
 	PG_FINALLY();
@@ -60,12 +60,12 @@ tv_audit(const TvAuditEvent *event, bool durable)
 {
 	TvError		err;
 
-	if (write_event(event, durable, &err) != TV_OK)
+	if (write_event(event, durable, true, &err) != TV_OK)
 		report(ERROR, event, &err);
 }
 
-bool
-tv_audit_nothrow(const TvAuditEvent *event, bool durable)
+static bool
+write_nothrow(const TvAuditEvent *event, bool durable, bool catalogs)
 {
 	MemoryContext before = CurrentMemoryContext;
 	uint32		holdoff = InterruptHoldoffCount;
@@ -76,7 +76,7 @@ tv_audit_nothrow(const TvAuditEvent *event, bool durable)
 		return false;
 	PG_TRY();
 	{
-		status = write_event(event, durable, &err);
+		status = write_event(event, durable, catalogs, &err);
 	}
 	PG_CATCH();
 	{
@@ -98,12 +98,25 @@ tv_audit_nothrow(const TvAuditEvent *event, bool durable)
 	}
 	PG_END_TRY();
 	if (status != TV_OK)
-		report(WARNING, event, &err);
+		report(catalogs ? WARNING : LOG, event, &err);
 	return status == TV_OK;
+}
+
+bool
+tv_audit_nothrow(const TvAuditEvent *event, bool durable)
+{
+	return write_nothrow(event, durable, true);
+}
+
+bool
+tv_audit_deep(const TvAuditEvent *event, bool durable)
+{
+	return write_nothrow(event, durable, false);
 }
 
 void
 tv_audit_init(void)
 {
 	tv_audit_file_init();
+	tv_audit_keys_init();
 }

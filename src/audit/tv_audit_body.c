@@ -118,7 +118,7 @@ client_address(void)
 }
 
 static void
-put_identity(StringInfo out)
+put_identity(StringInfo out, bool catalogs)
 {
 	Oid			user = InvalidOid;
 	Oid			current = InvalidOid;
@@ -136,8 +136,11 @@ put_identity(StringInfo out)
 	else
 		appendStringInfoString(out, "\"user_oid\":null,");
 	GetUserIdAndSecContext(&current, &context);
-	put_string(out, "current_user", OidIsValid(current) && IsTransactionState() ?
-			   GetUserNameFromId(current, true) : NULL);
+	if (OidIsValid(current) && current == user)
+		put_string(out, "current_user", MyProcPort->user_name);
+	else
+		put_string(out, "current_user", OidIsValid(current) && catalogs ?
+				   GetUserNameFromId(current, true) : NULL);
 	put_string(out, "database", MyProcPort ? MyProcPort->database_name : NULL);
 }
 
@@ -186,18 +189,20 @@ put_detail(StringInfo out, const char *detail)
 }
 
 static void
-put_event(StringInfo out, const char *type, TvAuditSeverity severity)
+put_event(StringInfo out, const char *type, TvAuditSeverity severity, bool catalogs)
 {
 	put_time(out, "timestamp", GetCurrentTimestamp());
 	put_string(out, "event_type", type);
 	put_string(out, "severity", severity_names[severity]);
-	put_identity(out);
+	put_identity(out, catalogs);
 }
 
 void
-tv_audit_body(const TvAuditEvent *event, StringInfo out)
+tv_audit_body(const TvAuditEvent *event, bool catalogs, StringInfo out)
 {
-	put_event(out, event->type, event->severity);
+	/* InterruptHoldoffCount: a lock of the server's may be held */
+	put_event(out, event->type, event->severity,
+			  catalogs && IsTransactionState() && InterruptHoldoffCount == 0);
 	put_string(out, "realm", event->realm);
 	put_string(out, "object", event->object);
 	put_string(out, "action", event->action);
@@ -225,7 +230,7 @@ tv_audit_header_body(bool start, const TvAuditLink *link, const char *reason, St
 		timeline = GetWALInsertionTimeLine();
 	(void) gethostname(host, sizeof(host) - 1);
 
-	put_event(out, start ? "AUDIT_START" : "AUDIT_FILE", severity);
+	put_event(out, start ? "AUDIT_START" : "AUDIT_FILE", severity, false);
 	put_string(out, "realm", NULL);
 	put_string(out, "object", NULL);
 	put_string(out, "action", NULL);

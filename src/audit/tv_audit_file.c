@@ -234,12 +234,12 @@ write_new(const char *path, const char *line, size_t len, TvError *err)
  * holds TV_LOCK_AUDIT.
  */
 static TvStatus
-begin_file(TvAuditEnd *end, bool start, uint64 missing, const char *reason,
-		   uint64 key, TvError *err)
+begin_file(TvAuditEnd *end, bool start, uint64 missing, TvAuditHeadState head,
+		   const char *reason, uint64 key, TvError *err)
 {
 	TvAuditLink link = {
 		.version = TV_AUDIT_VERSION, .file = end->file + 1, .key = key,
-		.bytes = end->bytes, .torn = end->torn, .missing = missing
+		.bytes = end->bytes, .torn = end->torn, .missing = missing, .head = head
 	};
 	TvAuditEnd	next = {.file = link.file, .log_id = end->log_id, .key = key};
 	char		new_path[MAXPGPATH];
@@ -282,6 +282,8 @@ begin_file(TvAuditEnd *end, bool start, uint64 missing, const char *reason,
 	if (status != TV_OK)
 		return status;
 
+	if (start && tv_audit_write_head(&next, err) != TV_OK)
+		return err->status;
 	shared->end = next;
 	shared->opened = GetCurrentTimestamp();
 	shared->partial = false;
@@ -300,6 +302,7 @@ open_log(uint64 key, TvError *err)
 	uint64		known = shared->end.sequence;
 	uint64		missing;
 	const char *reason = NULL;
+	TvAuditHeadState state = TV_AUDIT_HEAD_KNOWN;
 	TvStatus	status = make_directory(known, err);
 
 	if (status == TV_OK)
@@ -314,9 +317,13 @@ open_log(uint64 key, TvError *err)
 			break;
 		case TV_ERR_NO_KEY:
 			if (end.file > 0)
-				reason = "the head file is missing";
+			{
+				state = TV_AUDIT_HEAD_MISSING;
+				reason = "the head file is missing, as in a restored backup";
+			}
 			break;
 		case TV_ERR_AUTH:
+			state = TV_AUDIT_HEAD_FORGED;
 			reason = "the head file is damaged or forged";
 			break;
 		default:
@@ -328,7 +335,7 @@ open_log(uint64 key, TvError *err)
 		reason = "records are missing before this one";
 	else if (end.torn > 0 && reason == NULL)
 		reason = "the file before ends in a torn line";
-	return begin_file(&end, true, missing, reason, key, err);
+	return begin_file(&end, true, missing, state, reason, key, err);
 }
 
 /* A sync of the current file failed: what it had not made durable may be lost. */
@@ -367,7 +374,7 @@ next_file(uint64 key, TvError *err)
 	}
 	if (fstat(my_fd, &st) == 0 && (uint64) st.st_size > end.bytes)
 		end.torn = (uint64) st.st_size - end.bytes;
-	return begin_file(&end, false, 0, reason, key, err);
+	return begin_file(&end, false, 0, TV_AUDIT_HEAD_KNOWN, reason, key, err);
 }
 
 static bool

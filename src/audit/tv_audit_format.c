@@ -145,9 +145,9 @@ tv_audit_line_start(uint64_t log_id, uint64_t sequence, const TvAuditLink *link,
 	put_hex(link->chain, TV_AUDIT_CHAIN_LEN, chain);
 	len += snprintf(out + len, TV_AUDIT_START_MAX - len,
 					"\"format\":%u,\"file\":%u,\"key\":\"%016" PRIx64 "\",\"previous\":{\"bytes\":%" PRIu64
-					",\"torn\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"chain\":\"%s\"},",
+					",\"torn\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"head\":%u,\"chain\":\"%s\"},",
 					link->version, link->file, link->key, link->bytes,
-					link->torn, link->missing, chain);
+					link->torn, link->missing, link->head, chain);
 	return (size_t) len;
 }
 
@@ -219,6 +219,8 @@ tv_audit_link_parse(const char *line, size_t len, TvAuditLink *out)
 	out->torn = scan_number(&scan, UINT64_MAX);
 	expect(&scan, ",\"missing\":");
 	out->missing = scan_number(&scan, UINT64_MAX);
+	expect(&scan, ",\"head\":");
+	out->head = (uint32_t) scan_number(&scan, TV_AUDIT_HEAD_FORGED);
 	expect(&scan, ",\"chain\":\"");
 	scan_hex(&scan, out->chain, TV_AUDIT_CHAIN_LEN);
 	expect(&scan, "\"},");

@@ -27,6 +27,14 @@ typedef struct TvAuditLine
 	uint8_t		chain[TV_AUDIT_CHAIN_LEN];
 } TvAuditLine;
 
+/* On disk: never renumber. */
+typedef enum TvAuditHeadState
+{
+	TV_AUDIT_HEAD_KNOWN = 0,	/* it was there, or nothing was before this line */
+	TV_AUDIT_HEAD_MISSING = 1,
+	TV_AUDIT_HEAD_FORGED = 2	/* or damaged */
+} TvAuditHeadState;
+
 /* What the first line of a file says of itself and of the file before it. */
 typedef struct TvAuditLink
 {
@@ -36,6 +44,7 @@ typedef struct TvAuditLink
 	uint64_t	bytes;			/* of the file before: complete lines */
 	uint64_t	torn;			/* of the file before: what a crash left behind them */
 	uint64_t	missing;		/* lines that are known to have been there */
+	uint32_t	head;			/* TvAuditHeadState when this file was begun */
 	uint8_t		chain[TV_AUDIT_CHAIN_LEN];	/* of the last complete line */
 } TvAuditLink;
 

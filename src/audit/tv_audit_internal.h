@@ -92,10 +92,18 @@ extern void tv_audit_lines_end(TvAuditLines *lines);
 
 /* --- tv_audit_body.c: what a line says --- */
 
-extern void tv_audit_body(const TvAuditEvent *event, StringInfo out);
+/* catalogs: may names be looked up there? */
+extern void tv_audit_body(const TvAuditEvent *event, bool catalogs, StringInfo out);
 
 /* Of the first line of a file. */
 extern void tv_audit_header_body(bool start, const TvAuditLink *link,
 								 const char *reason, StringInfo out);
+
+/* --- tv_audit_keys.c: events of the keyring --- */
+
+extern void tv_audit_keys_init(void);
+
+/* tv_audit_nothrow() for where no catalog may be looked at. */
+extern bool tv_audit_deep(const TvAuditEvent *event, bool durable);
 
 #endif							/* TV_AUDIT_INTERNAL_H */

@@ -24,6 +24,7 @@ typedef struct Walk
 	char		bad_id[64];		/* of the line that is not right, if there is one */
 	const char *bad_reason;
 	uint64		torn_lines;		/* recorded as such */
+	char		headless[TV_AUDIT_ID_LEN];	/* first line that was begun without a head */
 } Walk;
 
 static void
@@ -63,8 +64,14 @@ check_link(Walk *walk, const TvAuditLine *line, const TvAuditLink *link, uint32 
 	}
 	else if (walk->bad_reason != NULL)
 		name_bad(walk, walk->bad_id, walk->bad_reason);
+	else if (link->head == TV_AUDIT_HEAD_FORGED)
+		name_bad(walk, id, "the head file was damaged or forged: whether records are missing before this one cannot be told");
 	else
+	{
+		if (link->head == TV_AUDIT_HEAD_MISSING && walk->headless[0] == '\0')
+			strlcpy(walk->headless, id, sizeof(walk->headless));
 		return true;
+	}
 	return false;
 }
 
@@ -173,6 +180,23 @@ walk_file(Walk *walk, const char *name, uint32 number, uint64 log_id, TvError *e
 	return true;
 }
 
+/* What is right, but worth knowing. */
+static void
+add_notes(Walk *walk)
+{
+	TvAuditCheck *check = walk->check;
+	uint64		torn = walk->torn_lines + (walk->at.torn > 0 ? 1 : 0);
+	size_t		len = 0;
+
+	if (torn > 0)
+		len = snprintf(check->reason, sizeof(check->reason),
+					   "a crash left " UINT64_FORMAT " half-written lines, as the next file records", torn);
+	if (walk->headless[0])
+		snprintf(check->reason + len, sizeof(check->reason) - len,
+				 "%s%s was written when there was no head file, as in a restored backup: whether records are missing before it cannot be told",
+				 len ? "; " : "", walk->headless);
+}
+
 /* What stands behind the last right line of the last file, and what should. */
 static void
 check_end(Walk *walk, TvError *err)
@@ -204,10 +228,8 @@ check_end(Walk *walk, TvError *err)
 	}
 	else if (status != TV_OK && status != TV_ERR_NO_KEY)
 		err->status = status;
-	if (walk->check->ok && (walk->torn_lines > 0 || walk->at.torn > 0))
-		snprintf(walk->check->reason, sizeof(walk->check->reason),
-				 "a crash left " UINT64_FORMAT " half-written lines, as recorded at the next start",
-				 walk->torn_lines + (walk->at.torn > 0 ? 1 : 0));
+	if (walk->check->ok)
+		add_notes(walk);
 }
 
 TvStatus

@@ -261,6 +261,8 @@ create_key(Oid database, Oid table, TvCipher cipher, uint64 preferred,
 		status = publish_key(record.u.table_key.id, 1, key, err);
 	tv_secret_free(key);
 	*id = record.u.table_key.id;
+	if (status == TV_OK)
+		tv_keyring_tell(TV_EVENT_KEY_CREATED, *id, database, table, NULL);
 	return status;
 }
 
@@ -426,7 +428,14 @@ append_removal(TvRecordType type, const RelFileNode *node, bool sync, TvError *e
 TvStatus
 tv_keyring_drop(const RelFileNode *node, TvError *err)
 {
-	return append_removal(TV_RECORD_FILE_DROPPED, node, false, err);
+	TvKeyringFile file;
+	TvKeyringKey key;
+	bool		known = tv_keyring_lookup(node, &file) && !file.dropped;
+	TvStatus	status = append_removal(TV_RECORD_FILE_DROPPED, node, false, err);
+
+	if (status == TV_OK && known && tv_keyring_key(file.key, 0, &key) && key.files == 0)
+		tv_keyring_tell(TV_EVENT_KEY_DROPPED, key.id, key.database, key.table, NULL);
+	return status;
 }
 
 TvStatus

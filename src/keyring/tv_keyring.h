@@ -136,6 +136,31 @@ extern TvStatus tv_keyring_flush(TvError *err);
  */
 extern uint32 tv_keyring_generation(void);
 
+/* --- what happens to keys, for the audit log (tv_keyring_watch.c) --- */
+
+typedef enum TvKeyringEvent
+{
+	TV_EVENT_MASTER_CREATED,
+	TV_EVENT_MASTER_ROTATED,
+	TV_EVENT_KEY_CREATED,		/* table key, or a new version of it */
+	TV_EVENT_KEY_DROPPED,		/* its last file is gone; destroyed when no WAL needs it */
+	TV_EVENT_KEY_DESTROYED,		/* it, or old versions of it */
+	TV_EVENT_PROVIDER_FAILED	/* a provider did not wrap or unwrap: err says why */
+} TvKeyringEvent;
+
+/*
+ * Called after the event, without locks of the keyring, but possibly deep in
+ * the server (reading a page): must not throw, look at catalogs or open
+ * relations.
+ */
+typedef void (*TvKeyringWatch) (TvKeyringEvent what, uint64 id, Oid database,
+								Oid table, const TvError *err);
+extern void tv_keyring_set_watch(TvKeyringWatch callback);
+
+/* Tell it. In critical sections and recovery: nothing. */
+extern void tv_keyring_tell(TvKeyringEvent what, uint64 id, Oid database,
+							Oid table, const TvError *err);
+
 /* --- keys of the module's own services (tv_keyring_service.c) --- */
 
 /* On disk: never renumber. */

@@ -161,8 +161,13 @@ tv_keyring_wrap(uint64 master, TvTableKeyRecord *record, const uint8 *key, TvErr
 	TvStatus	status = get_provider(master, &provider, err);
 
 	if (status != TV_OK)
+	{
+		tv_keyring_tell(TV_EVENT_PROVIDER_FAILED, master, record->database, record->table, err);
 		return status;
+	}
 	status = tv_provider_wrap(provider, aad, aadlen, key, record->wrapped, &len, err);
+	if (status != TV_OK)
+		tv_keyring_tell(TV_EVENT_PROVIDER_FAILED, master, record->database, record->table, err);
 	record->wrapped_len = (uint16_t) len;
 	record->master_key = master;
 	return status;
@@ -177,7 +182,10 @@ tv_keyring_unwrap(const TvTableKeyRecord *record, uint8 *key, TvError *err)
 	TvStatus	status = get_provider(record->master_key, &provider, err);
 
 	if (status != TV_OK)
+	{
+		tv_keyring_tell(TV_EVENT_PROVIDER_FAILED, record->master_key, record->database, record->table, err);
 		return status;
+	}
 	status = tv_provider_unwrap(provider, aad, aadlen, record->wrapped,
 								record->wrapped_len, key, err);
 	if (status == TV_ERR_AUTH)
@@ -187,6 +195,8 @@ tv_keyring_unwrap(const TvTableKeyRecord *record, uint8 *key, TvError *err)
 		tv_error_detail(err, "The master key is the right one, but the key's authentication tag does not verify.");
 		tv_error_hint(err, "Restore the keyring from a backup of the data directory.");
 	}
+	if (status != TV_OK)
+		tv_keyring_tell(TV_EVENT_PROVIDER_FAILED, record->master_key, record->database, record->table, err);
 	return status;
 }
 
@@ -275,7 +285,10 @@ tv_keyring_create_master(Oid database, const char *key_id, const char *uri, TvEr
 	status = make_master(&record.u.master_key, err);
 	if (status != TV_OK)
 		return status;
-	return tv_keyring_append(&record, true, err);
+	status = tv_keyring_append(&record, true, err);
+	if (status == TV_OK)
+		tv_keyring_tell(TV_EVENT_MASTER_CREATED, record.u.master_key.id, database, InvalidOid, NULL);
+	return status;
 }
 
 static void

@@ -18,12 +18,16 @@
 #include "audit/tv_audit.h"
 #include "audit/tv_audit_verify.h"
 #include "base/tv_report.h"
+#include "vault/tv_vault.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_audit_lines);
 PG_FUNCTION_INFO_V1(tv_sql_audit_verify);
 PG_FUNCTION_INFO_V1(tv_sql_audit_note);
 
-/* Of the authenticated user; a superuser counts as long as there is no vault. */
+/*
+ * Of the authenticated user; a superuser counts as long as no vault is on.
+ * The log is the cluster's, so one in any database counts.
+ */
 static void
 require_auditor(void)
 {
@@ -32,7 +36,7 @@ require_auditor(void)
 
 	if (OidIsValid(auditor) && is_member_of_role_nosuper(user, auditor))
 		return;
-	if (superuser_arg(user))
+	if (superuser_arg(user) && !tv_vault_on_anywhere())
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

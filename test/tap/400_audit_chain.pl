@@ -105,7 +105,7 @@ my $last = (files())[-1];
 spew($last, slurp($last) . '{"event_id":"half');
 $node->start;
 remark('after torn');
-like(verify(), qr/^t\|\d+\|\|a crash left 1 half-written lines/, 'a torn line is recorded');
+like(verify(), qr/^t\|\d+\|\|a crash left 1 half-written lines, as the next file records/, 'a torn line is recorded');
 like(slurp((files())[-1]), qr/^[^\n]*"torn":17,[^\n]*"severity":"WARNING"/, 'in the first line of the next file');
 
 # --- tampering ------------------------------------------------------------------------------

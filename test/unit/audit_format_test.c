@@ -104,7 +104,7 @@ test_link(void)
 {
 	TvAuditLink link = {
 		.version = TV_AUDIT_VERSION, .file = 7, .key = UINT64_C(0xfedcba9876543210),
-		.bytes = UINT64_MAX, .torn = 3, .missing = 4
+		.bytes = UINT64_MAX, .torn = 3, .missing = 4, .head = TV_AUDIT_HEAD_MISSING
 	};
 	TvAuditLink parsed;
 	char		line[2048];
