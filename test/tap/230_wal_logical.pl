@@ -103,8 +103,44 @@ until ($spilled > 400_000)
 	$spilled = 0;
 	$spilled += -s $_ // 0 foreach glob("$spill_dir/*.spill");
 }
-my $found = $publisher->find_markers({ it => $marker });
-is("@{ $found->{it} }", '', 'spill files hold no plaintext');
+
+# The other files of decoding: snapshots, which decoding writes when it meets
+# the list of running transactions, and which rows of catalogs (and of tables
+# that are declared to be used as such) a rewrite has moved where.
+my %in_files = (
+	spill => $marker,
+	rewritten => TdeVault::marker('rewritten'),
+	committed => TdeVault::marker('committed'),
+	subtransaction => TdeVault::marker('subtransaction'),
+	control => TdeVault::marker('control'));
+my @statements = (
+	"CREATE TABLE catalog (id int PRIMARY KEY, v text) USING tde_heap WITH (user_catalog_table = true)",
+	"INSERT INTO catalog SELECT g, '$in_files{rewritten}' || g FROM generate_series(1, 500) g",
+	"UPDATE catalog SET v = v || '!' WHERE id % 2 = 0",
+	"CREATE TABLE ddl (v text) USING tde_heap",
+	"INSERT INTO ddl VALUES ('$in_files{committed}')",
+	"BEGIN; SAVEPOINT a; ALTER TABLE ddl ADD w text; INSERT INTO ddl VALUES ('x', '$in_files{subtransaction}'); RELEASE a; COMMIT",
+	"CREATE TABLE control USING heap AS SELECT '$in_files{control}' AS v",
+	'CHECKPOINT', 'VACUUM FULL catalog', 'VACUUM FULL pg_class');
+$publisher->safe_psql('postgres', $_) foreach @statements;
+my $logical = $publisher->data_dir . '/pg_logical';
+my $old_snapshots = join ' ', sort glob("$logical/snapshots/*.snap");
+until (join(' ', sort glob("$logical/snapshots/*.snap")) ne $old_snapshots)
+{
+	die "no snapshot was written: $recv_err" if time > $deadline;
+	# a list of running transactions for the decoder to meet
+	$publisher->safe_psql('postgres', 'CREATE TABLE IF NOT EXISTS tick (id int) USING heap; INSERT INTO tick VALUES (1); CHECKPOINT');
+	Time::HiRes::usleep(50_000);
+	$recv->pump_nb;
+}
+my $catalog = $publisher->safe_psql('postgres', q{SELECT to_hex('catalog'::regclass::oid::int), to_hex(oid::int) FROM pg_database WHERE datname = 'postgres'});
+my ($relation, $database) = split /\|/, $catalog;
+$publisher->safe_psql('postgres', 'VACUUM FULL catalog');
+cmp_ok(scalar(grep { -s $_ > 100 } glob("$logical/snapshots/*.snap")), '>', 0, 'there are snapshots of decoding');
+cmp_ok(scalar(grep { -s $_ > 1000 } glob("$logical/mappings/map-$database-$relation-*")), '>', 0, 'and maps of rewritten rows');
+my $found = $publisher->find_markers(\%in_files);
+cmp_ok(scalar(@{ delete $found->{control} }), '>', 0, 'the control is found');
+is("@{ $found->{$_} }", '', "what decoding keeps in files holds no plaintext: $_") foreach sort keys %$found;
 $big->query_safe('COMMIT');
 $big->quit;
 until ($received =~ /200020/)
