@@ -36,7 +36,7 @@ SELECT * FROM answer;
 CALL tde_vault.unlock_realm('pii', 'doctors know');
 SELECT * FROM answer;
 SELECT realm, "user", pid = pg_backend_pid() AS mine, expires - since AS lasts FROM tde_vault.unlocked_realms;
--- it is the authenticated user's: a role changes nothing
+-- another role locks it: the session may serve somebody else now
 SET ROLE vu_doctors;
 SELECT * FROM answer;
 RESET ROLE;

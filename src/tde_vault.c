@@ -15,6 +15,7 @@
 #include "crypto/tv_cipher.h"
 #include "crypto/tv_kdf.h"
 #include "ddl/tv_ddl.h"
+#include "guard/tv_guard.h"
 #include "guard/tv_guard_utility.h"
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_nonce.h"
@@ -70,4 +71,5 @@ _PG_init(void)
 	tv_wal_init();
 	tv_guard_utility_init();
 	tv_ddl_init();
+	tv_guard_init();
 }

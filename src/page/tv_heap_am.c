@@ -2,8 +2,10 @@
  * tv_heap_am.c
  *	  The table access method tde_heap: the server's heap, sealed below.
  *
- * Its pages are heap's pages; what differs is that a table of this access
- * method gets a key when it gets a file.  Every other entry is heap's own.
+ * Its pages are heap's pages.  What differs is that a table of this access
+ * method gets a key when it gets a file, and that a guard is asked before rows
+ * are read or changed, whoever asks for it: also where no query is executed
+ * (index builds, rewrites, validation, ANALYZE, logical apply).
  */
 #include "page/tv_heap_am.h"
 
@@ -14,6 +16,14 @@
 static TableAmRoutine routine;
 static const TableAmRoutine *heap = NULL;
 static TvHeapGetNext server_getnext = NULL;
+static TvHeapGuard guard = NULL;
+
+static inline void
+ask(Relation rel, TvHeapUse use)
+{
+	if (guard != NULL)
+		guard(rel, use);
+}
 
 static void
 set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
@@ -23,16 +33,145 @@ set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
 	tv_page_new_table_file(rel, newrnode, persistence);
 }
 
+/* --- entries that ask the guard, then are heap's --- */
+
+static TableScanDesc
+scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
+		   ParallelTableScanDesc pscan, uint32 flags)
+{
+	ask(rel, flags & SO_TYPE_ANALYZE ? TV_HEAP_ANALYZE : TV_HEAP_READ);
+	return heap->scan_begin(rel, snapshot, nkeys, key, pscan, flags);
+}
+
+static struct IndexFetchTableData *
+index_fetch_begin(Relation rel)
+{
+	ask(rel, TV_HEAP_READ);
+	return heap->index_fetch_begin(rel);
+}
+
+static bool
+tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	ask(rel, TV_HEAP_READ);
+	return heap->tuple_fetch_row_version(rel, tid, snapshot, slot);
+}
+
+static TM_Result
+tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+		   CommandId cid, LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags,
+		   TM_FailureData *tmfd)
+{
+	ask(rel, TV_HEAP_READ);
+	return heap->tuple_lock(rel, tid, snapshot, slot, cid, mode, wait_policy, flags, tmfd);
+}
+
+static double
+index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,
+					   bool allow_sync, bool anyvisible, bool progress, BlockNumber start,
+					   BlockNumber numblocks, IndexBuildCallback callback, void *callback_state,
+					   TableScanDesc scan)
+{
+	ask(table, TV_HEAP_READ);
+	return heap->index_build_range_scan(table, index, info, allow_sync, anyvisible, progress,
+										start, numblocks, callback, callback_state, scan);
+}
+
+static void
+index_validate_scan(Relation table, Relation index, struct IndexInfo *info, Snapshot snapshot,
+					struct ValidateIndexState *state)
+{
+	ask(table, TV_HEAP_READ);
+	heap->index_validate_scan(table, index, info, snapshot, state);
+}
+
+static void
+copy_for_cluster(Relation old, Relation new, Relation index, bool use_sort,
+				 TransactionId oldest_xmin, TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
+				 double *num_tuples, double *tups_vacuumed, double *tups_recently_dead)
+{
+	ask(old, TV_HEAP_READ);
+	heap->relation_copy_for_cluster(old, new, index, use_sort, oldest_xmin, xid_cutoff,
+									multi_cutoff, num_tuples, tups_vacuumed, tups_recently_dead);
+}
+
+static void
+tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+			 struct BulkInsertStateData *bistate)
+{
+	ask(rel, TV_HEAP_INSERT);
+	heap->tuple_insert(rel, slot, cid, options, bistate);
+}
+
+static void
+tuple_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+						 struct BulkInsertStateData *bistate, uint32 token)
+{
+	ask(rel, TV_HEAP_INSERT);
+	heap->tuple_insert_speculative(rel, slot, cid, options, bistate, token);
+}
+
+static void
+multi_insert(Relation rel, TupleTableSlot **slots, int nslots, CommandId cid, int options,
+			 struct BulkInsertStateData *bistate)
+{
+	ask(rel, TV_HEAP_INSERT);
+	heap->multi_insert(rel, slots, nslots, cid, options, bistate);
+}
+
+static TM_Result
+tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+			 bool wait, TM_FailureData *tmfd, bool changing_part)
+{
+	ask(rel, TV_HEAP_DELETE);
+	return heap->tuple_delete(rel, tid, cid, snapshot, crosscheck, wait, tmfd, changing_part);
+}
+
+static TM_Result
+tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
+			 Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
+			 bool *update_indexes)
+{
+	ask(rel, TV_HEAP_UPDATE);
+	return heap->tuple_update(rel, tid, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode,
+							  update_indexes);
+}
+
+static void
+nontransactional_truncate(Relation rel)
+{
+	ask(rel, TV_HEAP_DELETE);
+	heap->relation_nontransactional_truncate(rel);
+}
+
 const TableAmRoutine *
 tv_heap_am_routine(void)
 {
-	if (heap == NULL)
-	{
-		heap = GetHeapamTableAmRoutine();
-		routine = *heap;
-		routine.relation_set_new_filenode = set_new_filenode;
-	}
+	if (heap != NULL)
+		return &routine;
+	heap = GetHeapamTableAmRoutine();
+	routine = *heap;
+	routine.relation_set_new_filenode = set_new_filenode;
+	routine.scan_begin = scan_begin;
+	routine.index_fetch_begin = index_fetch_begin;
+	routine.tuple_fetch_row_version = tuple_fetch_row_version;
+	routine.tuple_lock = tuple_lock;
+	routine.index_build_range_scan = index_build_range_scan;
+	routine.index_validate_scan = index_validate_scan;
+	routine.relation_copy_for_cluster = copy_for_cluster;
+	routine.tuple_insert = tuple_insert;
+	routine.tuple_insert_speculative = tuple_insert_speculative;
+	routine.multi_insert = multi_insert;
+	routine.tuple_delete = tuple_delete;
+	routine.tuple_update = tuple_update;
+	routine.relation_nontransactional_truncate = nontransactional_truncate;
 	return &routine;
+}
+
+void
+tv_heap_am_set_guard(TvHeapGuard asked)
+{
+	guard = asked;
 }
 
 void

@@ -14,6 +14,25 @@
 extern const TableAmRoutine *tv_heap_am_routine(void);
 
 /*
+ * The innermost ring of the vault: called before rows of a table of tde_heap
+ * are read or changed, by whatever means, in every process; may throw ERROR.
+ * Once for each scan or index probe, and once for each row that is changed.
+ */
+typedef enum TvHeapUse
+{
+	TV_HEAP_READ,
+	TV_HEAP_ANALYZE,			/* a sample for the planner's statistics */
+	TV_HEAP_INSERT,
+	TV_HEAP_UPDATE,
+	TV_HEAP_DELETE
+} TvHeapUse;
+
+typedef void (*TvHeapGuard) (Relation rel, TvHeapUse use);
+
+/* In _PG_init only. */
+extern void tv_heap_am_set_guard(TvHeapGuard guard);
+
+/*
  * In place of heap_getnext(): the same for tables of tde_heap.  original: the
  * server's function.
  */

@@ -87,6 +87,7 @@ SELECT set_eq(
 			'unlock_challenge', 'unlock_response', 'emergency_unlock', 'approve_emergency_unlock',
 			'review_emergency_unlock', 'create_command_rule', 'alter_command_rule', 'drop_command_rule',
 			'hour', 'day_of_week', 'vault_access', 'function_frozen',
+			'statistics_visible', 'extended_statistics_visible',
 			'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
 			'vault_password_rows', 'vault_unlocks', 'vault_emergencies'],
 	'functions executable by PUBLIC: status only');

@@ -1,0 +1,186 @@
+/*
+ * tv_guard.c
+ *	  Asking the vault, and what all rings have in common.
+ */
+#include "guard/tv_guard.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "audit/tv_audit.h"
+#include "base/tv_report.h"
+#include "guard/tv_guard_internal.h"
+
+/* The transaction in which a protected relation was last met. */
+static LocalTransactionId touched = InvalidLocalTransactionId;
+
+bool
+tv_guard_touched(void)
+{
+	return MyProc != NULL && LocalTransactionIdIsValid(touched) && MyProc->lxid == touched;
+}
+
+char *
+tv_guard_name(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		return psprintf("relation %u", relid);
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+}
+
+/*
+ * An authorized user's rows are not for a function that somebody else planted
+ * where the user would run it (a trigger, an operator in the search path ...).
+ */
+static void
+check_stack(const TvAnswer *answer, Oid relid)
+{
+	Oid			function;
+
+	if (answer->verdict != TV_ANSWER_ALLOW || answer->realm == NULL)
+		return;
+	function = tv_guard_untrusted_function();
+	if (!OidIsValid(function))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("function \"%s\" may not use realm \"%s\"", get_func_name(function), answer->realm),
+			 errdetail("It wants %s for you, and its owner has no place in the vault.", tv_guard_name(relid)),
+			 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
+}
+
+static bool
+allows(const TvAnswer *answer)
+{
+	return answer->verdict == TV_ANSWER_NOT_PROTECTED || answer->verdict == TV_ANSWER_ALLOW ||
+		answer->simulate;
+}
+
+static void
+enforce(const TvAnswer *answer, Oid relid, TvAction action)
+{
+	if (answer->verdict == TV_ANSWER_NOT_PROTECTED)
+		return;
+	touched = MyProc->lxid;
+	/* of what a parallel worker may do the leader has told already */
+	if (IsParallelWorker() && allows(answer))
+		return;
+	check_stack(answer, relid);
+	tv_vault_enforce(answer, tv_guard_name(relid), action);
+}
+
+void
+tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns)
+{
+	TvAnswer	answer;
+
+	tv_vault_ask_columns(relid, action, columns, &answer);
+	enforce(&answer, relid, action);
+}
+
+void
+tv_guard_require(Oid relid, TvAction action)
+{
+	tv_guard_require_columns(relid, action, NULL);
+}
+
+void
+tv_guard_recheck(Oid relid, TvAction action, bool rules)
+{
+	TvAnswer	answer;
+
+	tv_vault_ask(relid, action, &answer);
+	if (answer.verdict == TV_ANSWER_NOT_PROTECTED)
+		return;
+	touched = MyProc->lxid;
+	check_stack(&answer, relid);
+	if (!allows(&answer) && (rules || answer.verdict != TV_ANSWER_RULE))
+		tv_vault_enforce(&answer, tv_guard_name(relid), action);
+}
+
+bool
+tv_guard_allows(Oid relid, TvAction action, const Bitmapset *columns)
+{
+	TvAnswer	answer;
+
+	tv_vault_ask_columns(relid, action, columns, &answer);
+	return allows(&answer) &&
+		(answer.realm == NULL || answer.verdict != TV_ANSWER_ALLOW ||
+		 !OidIsValid(tv_guard_untrusted_function()));
+}
+
+void
+tv_guard_require_name(const RangeVar *name, TvAction action)
+{
+	Oid			relid;
+
+	if (name == NULL)
+		return;
+	relid = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(relid))
+		tv_guard_require(relid, action);
+}
+
+void
+tv_guard_require_schema(Oid schema, TvAction action)
+{
+	TvAnswer	answer;
+
+	if (!OidIsValid(schema))
+		return;
+	tv_vault_ask_schema(schema, action, &answer);
+	if (answer.verdict != TV_ANSWER_NOT_PROTECTED)
+		tv_vault_enforce(&answer, psprintf("schema %s", quote_identifier(get_namespace_name(schema))),
+						 action);
+}
+
+void
+tv_guard_require_database(TvAction action)
+{
+	TvAnswer	answer;
+
+	tv_vault_ask_database(action, &answer);
+	if (answer.verdict != TV_ANSWER_NOT_PROTECTED)
+		tv_vault_enforce(&answer, "database", action);
+}
+
+void
+tv_guard_audit_refusal(const char *what)
+{
+	TvAuditEvent event = {"GUARD", TV_AUDIT_WARNING, TV_AUDIT_DENIED, .object = what};
+
+	tv_audit(&event, true);
+}
+
+void
+tv_guard_refuse(const char *what, const char *hint)
+{
+	tv_guard_audit_refusal(what);
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_ADMIN),
+			 errmsg("%s is refused while a vault is on", what),
+			 errdetail("This binds superusers, too."),
+			 errhint("%s", hint)));
+}
+
+void
+tv_guard_init(void)
+{
+	tv_guard_query_init();
+	tv_guard_statistics_init();
+	tv_guard_table_init();
+	tv_guard_function_init();
+	tv_guard_object_init();
+	tv_guard_statement_init();
+	tv_guard_settings_init();
+	tv_guard_messages_init();
+	tv_guard_decode_init();
+}

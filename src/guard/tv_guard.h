@@ -1,0 +1,25 @@
+/*
+ * tv_guard.h
+ *	  The vault's rings around a session's statements.
+ */
+#ifndef TV_GUARD_H
+#define TV_GUARD_H
+
+#include "postgres.h"
+
+/*
+ * Install all rings.  In _PG_init only, after the vault's own init, and last of
+ * all that installs hooks or defines settings: what runs first must be the
+ * guard.
+ */
+extern void tv_guard_init(void);
+
+/*
+ * May the session see values of this table, or of this object of CREATE
+ * STATISTICS, in the planner's statistics?  The qualification that scans of the
+ * catalogs get.
+ */
+extern bool tv_guard_statistics_visible(Oid relid);
+extern bool tv_guard_extended_statistics_visible(Oid statistics);
+
+#endif							/* TV_GUARD_H */

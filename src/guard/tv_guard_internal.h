@@ -1,0 +1,154 @@
+/*
+ * tv_guard_internal.h
+ *	  What the rings share among themselves.
+ */
+#ifndef TV_GUARD_INTERNAL_H
+#define TV_GUARD_INTERNAL_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "nodes/bitmapset.h"
+#include "nodes/plannodes.h"
+#include "nodes/primnodes.h"
+
+#include "vault/tv_vault.h"
+
+/* --- tv_guard.c: asking --- */
+
+/*
+ * May the session do action to relid?  Audits, and throws ERROR if not.  An
+ * answer that allows is checked against the functions on the stack.
+ */
+extern void tv_guard_require(Oid relid, TvAction action);
+extern void tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns);
+
+/* The same without an audit record of what is allowed. */
+extern void tv_guard_recheck(Oid relid, TvAction action, bool rules);
+
+/* The same as a question: no audit, no error. */
+extern bool tv_guard_allows(Oid relid, TvAction action, const Bitmapset *columns);
+
+/* A relation by name, as the statement at hand would find it; none: nothing. */
+extern void tv_guard_require_name(const RangeVar *name, TvAction action);
+
+extern void tv_guard_require_schema(Oid schema, TvAction action);
+extern void tv_guard_require_database(TvAction action);
+
+/* How a relation is called in messages; palloc'd. */
+extern char *tv_guard_name(Oid relid);
+
+/*
+ * Refuse what nobody but (hint: instead) may do while a vault is on: audit,
+ * then ERROR.  what: "COPY with a file of the server", say.
+ */
+extern void tv_guard_refuse(const char *what, const char *hint) pg_attribute_noreturn();
+
+/* The audit record of that. */
+extern void tv_guard_audit_refusal(const char *what);
+
+/*
+ * Has this session met a protected relation in the transaction at hand?  For
+ * what may stand in the server's log.
+ */
+extern bool tv_guard_touched(void);
+
+/* --- tv_guard_query.c --- */
+
+/* Executors that run, one inside the other. */
+extern int	tv_guard_executor_depth(void);
+
+/* The statement that is being started, if these are its entries; else NULL. */
+extern const PlannedStmt *tv_guard_starting(const List *range_table);
+
+extern void tv_guard_copying(bool copying);
+extern void tv_guard_query_init(void);
+
+/* --- tv_guard_statistics.c --- */
+
+/* Is it a catalog with values of tables in it? */
+extern bool tv_guard_is_statistics(Oid relid);
+
+/* Entry rti of stmt (NULL: no plan) is such a catalog: throw unless filtered. */
+extern void tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid relid);
+
+extern void tv_guard_statistics_init(void);
+
+/* --- tv_guard_table.c --- */
+
+/* VACUUM, ANALYZE, REINDEX or CLUSTER runs: begin returns what to hand to end. */
+typedef struct TvMaintenance
+{
+	bool		active;
+	int			depth;			/* of executors, where it began */
+} TvMaintenance;
+
+extern TvMaintenance tv_guard_maintenance_begin(void);
+extern void tv_guard_maintenance_end(TvMaintenance before);
+extern void tv_guard_table_init(void);
+
+/* --- tv_guard_function.c --- */
+
+/*
+ * A function on the stack that the realm's data must not be given to, or
+ * InvalidOid: its owner is neither the authenticated user nor a role of the
+ * vault, and it is not part of the server or an extension.
+ */
+extern Oid	tv_guard_untrusted_function(void);
+extern bool tv_guard_trusted_owner(Oid owner);
+
+/* Throw if the function would read or write files of the server, and so on. */
+extern void tv_guard_check_function(Oid function);
+
+/* Is the language one whose functions may do what the server's process may? */
+extern bool tv_guard_untrusted_language(Oid language);
+
+extern void tv_guard_function_init(void);
+
+/* --- tv_guard_object.c --- */
+
+/* Relations that statements made, for when they can be seen. */
+extern void tv_guard_objects_created(void);
+extern void tv_guard_object_init(void);
+
+/* The tuple of a catalog with that OID; scan ends with tv_guard_end_lookup(). */
+typedef struct TvLookup
+{
+	Relation	catalog;
+	SysScanDesc scan;
+} TvLookup;
+extern HeapTuple tv_guard_lookup(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object);
+extern void tv_guard_end_lookup(TvLookup *lookup);
+
+/* --- statements, by what they are about; all throw what they refuse --- */
+
+extern void tv_guard_relation_statement(Node *stmt);	/* tv_guard_relation.c */
+extern void tv_guard_server_statement(Node *stmt);	/* tv_guard_server.c */
+extern void tv_guard_role_statement(Node *stmt);	/* tv_guard_role.c */
+extern void tv_guard_statement_init(void);	/* tv_guard_statement.c */
+
+/* --- tv_guard_role.c --- */
+
+/* A GRANT or REVOKE of the vault's roles by somebody who may, but whom the server would refuse? */
+extern bool tv_guard_role_elevated(Node *stmt);
+
+/* Does it name the first vault administrator? */
+extern bool tv_guard_role_names_admin(Node *stmt);
+
+/* CREATE ROLE of what the extension has made already: a notice, and true. */
+extern bool tv_guard_role_exists(Node *stmt);
+
+/* The role has been changed or is about to be dropped: throws what is refused. */
+extern void tv_guard_role_altered(Oid role);
+
+/* The statement is over. */
+extern void tv_guard_role_forget(void);
+
+/* --- the rest --- */
+
+extern void tv_guard_settings_init(void);	/* tv_guard_settings.c */
+extern void tv_guard_alter_system(Node *stmt);
+extern void tv_guard_messages_init(void);	/* tv_guard_messages.c */
+extern void tv_guard_decode_init(void); /* tv_guard_decode.c */
+
+#endif							/* TV_GUARD_INTERNAL_H */

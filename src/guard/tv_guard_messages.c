@@ -1,0 +1,89 @@
+/*
+ * tv_guard_messages.c
+ *	  The server's log does not get a protected table's rows.
+ *
+ * Errors print rows: "Failing row contains (...)", the values of a unique or
+ * foreign key, the text that is no number, the literals of the statement
+ * itself.  The client that caused them has the right to see them; whoever reads
+ * the log has not.  emit_log_hook may only switch a message's way to the log
+ * off (elog.c, EmitErrorReport), so it is written again without them.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/elog.h"
+
+#include "guard/tv_guard_internal.h"
+
+static emit_log_hook_type next_emit_log = NULL;
+static bool emitting = false;
+
+/* Classes whose primary message quotes data. */
+static bool
+quotes_data(int code)
+{
+	switch (ERRCODE_TO_CATEGORY(code))
+	{
+		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
+		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* RAISE */
+		case MAKE_SQLSTATE('0', '1', '0', '0', '0'):	/* warning */
+		case MAKE_SQLSTATE('0', '0', '0', '0', '0'):	/* RAISE NOTICE */
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_ours(int code)
+{
+	return ERRCODE_TO_CATEGORY(code) == MAKE_SQLSTATE('T', 'V', '0', '0', '0');
+}
+
+static bool
+may_hold_rows(const ErrorData *edata)
+{
+	return edata->sqlerrcode != 0 && !is_ours(edata->sqlerrcode) && tv_guard_touched() &&
+		(quotes_data(edata->sqlerrcode) || edata->detail != NULL || edata->detail_log != NULL ||
+		 edata->context != NULL || edata->elevel >= ERROR);
+}
+
+static void
+emit_redacted(const ErrorData *edata)
+{
+	emitting = true;
+	PG_TRY();
+	{
+		ereport(LOG_SERVER_ONLY,
+				(errcode(edata->sqlerrcode),
+				 quotes_data(edata->sqlerrcode) ?
+				 errmsg("%s: message left out", error_severity(edata->elevel)) :
+				 errmsg("%s:  %s", error_severity(edata->elevel), edata->message),
+				 errdetail_log("Details are left out: the session uses protected tables."),
+				 errhidestmt(true), errhidecontext(true)));
+	}
+	PG_FINALLY();
+	{
+		emitting = false;
+	}
+	PG_END_TRY();
+}
+
+static void
+emit_log(ErrorData *edata)
+{
+	if (!emitting && edata->output_to_server && edata->elevel < FATAL && may_hold_rows(edata))
+	{
+		emit_redacted(edata);
+		edata->output_to_server = false;
+	}
+	if (next_emit_log)
+		next_emit_log(edata);
+}
+
+void
+tv_guard_messages_init(void)
+{
+	next_emit_log = emit_log_hook;
+	emit_log_hook = emit_log;
+}

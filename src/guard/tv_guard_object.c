@@ -1,0 +1,527 @@
+/*
+ * tv_guard_object.c
+ *	  The middle ring, part one: objects that are made, changed and dropped.
+ *
+ * object_access_hook names the object itself, at the moment of the change,
+ * also where a statement reaches it by CASCADE, by recursion from a parent, or
+ * under a name that meant something else a moment before.  It is silent for
+ * some statements; those are in tv_guard_relation.c.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_publication_rel.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_statistic_ext.h"
+#include "catalog/pg_subscription.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/tv_report.h"
+#include "guard/tv_guard_internal.h"
+#include "vault/tv_vault_internal.h"
+
+#define OUR_EXTENSION "tde_vault"
+
+static object_access_hook_type next_object_access = NULL;
+
+/* Relations that this transaction made and that nobody has looked at yet. */
+static List *created = NIL;
+
+HeapTuple
+tv_guard_lookup(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object)
+{
+	ScanKeyData key;
+
+	lookup->catalog = table_open(catalog, AccessShareLock);
+	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
+	lookup->scan = systable_beginscan(lookup->catalog, index, true, SnapshotSelf, 1, &key);
+	return systable_getnext(lookup->scan);
+}
+
+void
+tv_guard_end_lookup(TvLookup *lookup)
+{
+	systable_endscan(lookup->scan);
+	table_close(lookup->catalog, AccessShareLock);
+}
+
+#define FIELD(catalog, index, column, Form, field) \
+	do { \
+		HeapTuple	t_ = tv_guard_lookup(&lookup, catalog, index, column, object); \
+		if (HeapTupleIsValid(t_)) \
+			result = ((Form) GETSTRUCT(t_))->field; \
+		tv_guard_end_lookup(&lookup); \
+	} while (0)
+
+/* The relation that an object is on; InvalidOid if it is on none. */
+static Oid
+relation_of(Oid class, Oid object)
+{
+	TvLookup	lookup;
+	Oid			result = InvalidOid;
+
+	switch (class)
+	{
+		case TriggerRelationId:
+			FIELD(class, TriggerOidIndexId, Anum_pg_trigger_oid, Form_pg_trigger, tgrelid);
+			break;
+		case RewriteRelationId:
+			FIELD(class, RewriteOidIndexId, Anum_pg_rewrite_oid, Form_pg_rewrite, ev_class);
+			break;
+		case PolicyRelationId:
+			FIELD(class, PolicyOidIndexId, Anum_pg_policy_oid, Form_pg_policy, polrelid);
+			break;
+		case ConstraintRelationId:
+			FIELD(class, ConstraintOidIndexId, Anum_pg_constraint_oid, Form_pg_constraint, conrelid);
+			break;
+		case AttrDefaultRelationId:
+			FIELD(class, AttrDefaultOidIndexId, Anum_pg_attrdef_oid, Form_pg_attrdef, adrelid);
+			break;
+		case StatisticExtRelationId:
+			FIELD(class, StatisticExtOidIndexId, Anum_pg_statistic_ext_oid, Form_pg_statistic_ext, stxrelid);
+			break;
+		case PublicationRelRelationId:
+			FIELD(class, PublicationRelObjectIndexId, Anum_pg_publication_rel_oid, Form_pg_publication_rel, prrelid);
+			break;
+		case IndexRelationId:
+			return object;
+		default:
+			break;
+	}
+	return result;
+}
+
+static Oid
+table_of_index(Oid object)
+{
+	TvLookup	lookup;
+	Oid			result = InvalidOid;
+
+	FIELD(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, Form_pg_index, indrelid);
+	return result;
+}
+
+static char
+relkind_of(Oid object)
+{
+	TvLookup	lookup;
+	char		result = '\0';
+
+	FIELD(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, Form_pg_class, relkind);
+	return result;
+}
+
+static Oid
+schema_of(Oid class, Oid object)
+{
+	TvLookup	lookup;
+	Oid			result = InvalidOid;
+
+	if (class == RelationRelationId)
+		FIELD(class, ClassOidIndexId, Anum_pg_class_oid, Form_pg_class, relnamespace);
+	else if (class == ProcedureRelationId)
+		FIELD(class, ProcedureOidIndexId, Anum_pg_proc_oid, Form_pg_proc, pronamespace);
+	else if (class == TypeRelationId)
+		FIELD(class, TypeOidIndexId, Anum_pg_type_oid, Form_pg_type, typnamespace);
+	else if (class == NamespaceRelationId)
+		result = object;
+	return result;
+}
+
+/* --- the vault's own objects --- */
+
+static Oid
+our_extension(void)
+{
+	return get_extension_oid(OUR_EXTENSION, true);
+}
+
+static bool
+in_our_script(void)
+{
+	return creating_extension && CurrentExtensionObject == our_extension();
+}
+
+static bool
+is_ours(Oid class, Oid object)
+{
+	Oid			extension = our_extension();
+
+	if (!OidIsValid(extension))
+		return false;
+	if (class == ExtensionRelationId)
+		return object == extension;
+	if (class == NamespaceRelationId || class == RelationRelationId || class == ProcedureRelationId ||
+		class == TypeRelationId)
+	{
+		Oid			schema = schema_of(class, object);
+
+		if (OidIsValid(schema) && (schema == get_namespace_oid(OUR_EXTENSION, true) ||
+								   (class == NamespaceRelationId && getExtensionOfObject(class, schema) == extension)))
+			return true;
+	}
+	return getExtensionOfObject(class, object) == extension;
+}
+
+static void
+check_ours(Oid class, Oid object, const char *what)
+{
+	if (!tv_vault_on() || in_our_script() || !is_ours(class, object))
+		return;
+	tv_guard_refuse(psprintf("%s part of extension " OUR_EXTENSION, what),
+					"A vault administrator can switch the vault off: ALTER DATABASE DISABLE DATABASE VAULT.");
+}
+
+/* --- functions --- */
+
+/*
+ * Native code runs with all that the server's process may.  What a module
+ * installed in the server's own directory brings is made by its script.
+ */
+static void
+check_code(Oid function)
+{
+	HeapTuple	tuple;
+	TvLookup	lookup;
+	Form_pg_proc form;
+	bool		isnull;
+	Datum		library;
+	bool		refused = false;
+
+	tuple = tv_guard_lookup(&lookup, ProcedureRelationId, ProcedureOidIndexId, Anum_pg_proc_oid, function);
+	if (HeapTupleIsValid(tuple))
+	{
+		form = (Form_pg_proc) GETSTRUCT(tuple);
+		if (form->prolang == ClanguageId)
+		{
+			library = heap_getattr(tuple, Anum_pg_proc_probin, RelationGetDescr(lookup.catalog), &isnull);
+			refused = !creating_extension || isnull ||
+				strncmp(TextDatumGetCString(library), "$libdir/", 8) != 0 ||
+				strstr(TextDatumGetCString(library), "..") != NULL;
+		}
+		else
+			refused = tv_guard_untrusted_language(form->prolang);
+	}
+	tv_guard_end_lookup(&lookup);
+	if (refused)
+		tv_guard_refuse("a function in C or another untrusted language",
+						"Install it as an extension, with CREATE EXTENSION, or write it in a trusted language.");
+}
+
+/* What an extension brought is trusted: it must stay what it was. */
+static void
+check_replaced(Oid function)
+{
+	if (!tv_vault_on())
+		return;
+	if (tv_vault_function_frozen(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg("function \"%s\" is frozen", get_func_name(function)),
+				 errdetail("A table of a realm runs it."),
+				 errhint("Take the table out of the realm first: ALTER REALM ... REMOVE TABLE.")));
+	if (!creating_extension && OidIsValid(getExtensionOfObject(ProcedureRelationId, function)))
+		tv_guard_refuse("changing a function that belongs to an extension",
+						"Update the extension, or make a function of your own.");
+}
+
+static void
+check_language(Oid object)
+{
+	TvLookup	lookup;
+	bool		result = true;
+
+	FIELD(LanguageRelationId, LanguageOidIndexId, Anum_pg_language_oid, Form_pg_language, lanpltrusted);
+	if (!result)
+		tv_guard_refuse("an untrusted language", "Use the trusted one.");
+}
+
+/* --- types --- */
+
+/*
+ * A check of a domain is given the values of every column of that domain. New
+ * ones on a domain that protected tables use are a change of these.
+ */
+static void
+check_domain(Oid type)
+{
+	Relation	attributes = table_open(AttributeRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(attributes, InvalidOid, false, NULL, 0, NULL);
+	List	   *relations = NIL;
+	ListCell   *lc;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_attribute form = (Form_pg_attribute) GETSTRUCT(tuple);
+		Oid			base = form->atttypid;
+
+		while (OidIsValid(base) && base != type && base >= FirstUnpinnedObjectId &&
+			   get_typtype(base) == TYPTYPE_DOMAIN)
+		{
+			HeapTuple	domain = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
+
+			base = HeapTupleIsValid(domain) ? ((Form_pg_type) GETSTRUCT(domain))->typbasetype : InvalidOid;
+			if (HeapTupleIsValid(domain))
+				ReleaseSysCache(domain);
+		}
+		if (base == type)
+			relations = list_append_unique_oid(relations, form->attrelid);
+	}
+	systable_endscan(scan);
+	table_close(attributes, AccessShareLock);
+	foreach(lc, relations)
+		tv_guard_require(lfirst_oid(lc), TV_ACTION_ALTER);
+}
+
+static void
+check_constraint(Oid object)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, ConstraintRelationId, ConstraintOidIndexId,
+										Anum_pg_constraint_oid, object);
+	Oid			referenced = InvalidOid;
+	Oid			domain = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		referenced = ((Form_pg_constraint) GETSTRUCT(tuple))->confrelid;
+		domain = ((Form_pg_constraint) GETSTRUCT(tuple))->contypid;
+	}
+	tv_guard_end_lookup(&lookup);
+
+	/* a key from outside tells whether a value is there, and cascades into the realm */
+	if (OidIsValid(referenced))
+		tv_guard_require(referenced, TV_ACTION_ALTER);
+	if (OidIsValid(domain))
+		check_domain(domain);
+}
+
+/* --- events --- */
+
+static void
+remember_created(Oid relid)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	created = lappend_oid(created, relid);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+relation_created(Oid relid)
+{
+	switch (relkind_of(relid))
+	{
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			tv_guard_require(table_of_index(relid), TV_ACTION_ALTER);
+			break;
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_FOREIGN_TABLE:
+		case RELKIND_MATVIEW:
+			if (tv_vault_is_admin())
+				tv_guard_refuse("CREATE TABLE by a vault administrator",
+								"Whoever guards data does not keep tables: let another role do it.");
+			remember_created(relid);
+			break;
+		default:
+			remember_created(relid);
+			break;
+	}
+}
+
+void
+tv_guard_objects_created(void)
+{
+	List	   *relations = created;
+	ListCell   *lc;
+
+	if (likely(relations == NIL))
+		return;
+	created = NIL;
+	CommandCounterIncrement();
+	foreach(lc, relations)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+			continue;
+		/* it stands in a protected schema, or joins a protected hierarchy */
+		tv_guard_require(relid, TV_ACTION_ALTER);
+		tv_vault_object_created(relid);
+	}
+}
+
+static void
+after_create(Oid class, Oid object, int column)
+{
+	Oid			relid;
+
+	if (class == ProcedureRelationId)
+		check_code(object);
+	if (class == LanguageRelationId)
+		check_language(object);
+	if (!tv_vault_on())
+		return;
+	check_ours(class, object, "making");
+	if (class == ProcedureRelationId)
+		check_replaced(object);
+	if (class == ConstraintRelationId)
+		check_constraint(object);
+	if (class == RelationRelationId && column == 0)
+		relation_created(object);
+	if (class == RelationRelationId && column != 0)
+		tv_guard_require(object, TV_ACTION_ALTER);
+	relid = relation_of(class, object);
+	if (OidIsValid(relid))
+		tv_guard_require(relid, class == PublicationRelRelationId ? TV_ACTION_COPY : TV_ACTION_ALTER);
+}
+
+static void
+after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
+{
+	Oid			relid;
+
+	if (class == AuthIdRelationId)
+		tv_guard_role_altered(object);
+	if (!tv_vault_on())
+		return;
+	check_ours(class, object, "changing");
+	if (class == ProcedureRelationId)
+		check_replaced(object);
+	if (class == TypeRelationId)
+		check_domain(object);
+	if (class == NamespaceRelationId)
+		tv_guard_require_schema(object, TV_ACTION_ALTER);
+	if (class == InheritsRelationId || class == RelationRelationId)
+		tv_guard_require(object, TV_ACTION_ALTER);
+	if (class == InheritsRelationId && arg != NULL && OidIsValid(arg->auxiliary_id))
+		tv_guard_require(arg->auxiliary_id, TV_ACTION_ALTER);
+	relid = relation_of(class, object);
+	if (OidIsValid(relid))
+		tv_guard_require(relid, TV_ACTION_ALTER);
+}
+
+static void
+check_drop_database(Oid database)
+{
+	TvVaultDatabase known;
+
+	if (!tv_vault_shared_get(database, &known))
+		return;
+	if (!known.verified)
+	{
+		tv_vault_verify_all();
+		if (!tv_vault_shared_get(database, &known))
+			return;
+	}
+	/* a copy is nobody's only one */
+	if (known.verified && !known.broken && (known.flags & (TV_VAULT_ON | TV_VAULT_COPIED)) != TV_VAULT_ON)
+		return;
+	tv_guard_refuse(psprintf("dropping database \"%s\"", get_database_name(database)),
+					"A vault administrator can switch the vault off there: ALTER DATABASE DISABLE DATABASE VAULT.");
+}
+
+static void
+before_drop(Oid class, Oid object, int column)
+{
+	Oid			relid;
+
+	if (class == DatabaseRelationId)
+		check_drop_database(object);
+	if (class == AuthIdRelationId)
+		tv_guard_role_altered(object);
+	if (!tv_vault_on())
+		return;
+	check_ours(class, object, "dropping");
+	if (class == ProcedureRelationId)
+		check_replaced(object);
+	if (class == NamespaceRelationId)
+		tv_guard_require_schema(object, TV_ACTION_DROP);
+	if (class == RelationRelationId)
+	{
+		tv_guard_require(object, column == 0 ? TV_ACTION_DROP : TV_ACTION_ALTER);
+		tv_vault_object_dropped(object);
+	}
+	relid = relation_of(class, object);
+	if (OidIsValid(relid))
+		tv_guard_require(relid, TV_ACTION_ALTER);
+}
+
+static void
+object_access(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
+{
+	if (next_object_access)
+		next_object_access(access, class, object, column, arg);
+	if (likely(!tv_vault_on_anywhere()) || !IsTransactionState())
+		return;
+	switch (access)
+	{
+		case OAT_POST_CREATE:
+			/* what the server makes for itself: TOAST tables, files of a rewrite ... */
+			if (arg == NULL || !((ObjectAccessPostCreate *) arg)->is_internal)
+				after_create(class, object, column);
+			break;
+		case OAT_POST_ALTER:
+			if (arg == NULL || !((ObjectAccessPostAlter *) arg)->is_internal)
+				after_alter(class, object, arg);
+			break;
+		case OAT_DROP:
+			if (arg == NULL || !(((ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_INTERNAL))
+				before_drop(class, object, column);
+			break;
+		case OAT_TRUNCATE:
+			if (tv_vault_on())
+				tv_guard_require(object, TV_ACTION_TRUNCATE);
+			break;
+		case OAT_NAMESPACE_SEARCH:
+		case OAT_FUNCTION_EXECUTE:
+			break;
+	}
+}
+
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	created = NIL;
+}
+
+void
+tv_guard_object_init(void)
+{
+	RegisterXactCallback(end_of_transaction, NULL);
+	next_object_access = object_access_hook;
+	object_access_hook = object_access;
+}

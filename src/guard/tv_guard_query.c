@@ -1,0 +1,399 @@
+/*
+ * tv_guard_query.c
+ *	  The outermost ring: queries, when they are planned, started and run.
+ *
+ * Planned: get_relation_info() and the statistics hooks come before any of a
+ * relation's statistics are used, which leak through operators and EXPLAIN.
+ * Started: ExecutorCheckPerms_hook sees every range table entry, also those
+ * that the server checks nothing of (requiredPerms = 0: children).  Run: a
+ * cursor or a portal may have been started before the realm was locked.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/plancat.h"
+#include "parser/parsetree.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/selfuncs.h"
+
+#include "base/tv_report.h"
+#include "guard/tv_guard_internal.h"
+
+static ExecutorCheckPerms_hook_type next_check_perms = NULL;
+static ExecutorStart_hook_type next_start = NULL;
+static ExecutorRun_hook_type next_run = NULL;
+static get_relation_info_hook_type next_relation_info = NULL;
+static get_relation_stats_hook_type next_relation_stats = NULL;
+static get_index_stats_hook_type next_index_stats = NULL;
+
+static const QueryDesc *starting = NULL;
+static bool copying = false;	/* COPY table TO */
+static int	executor_depth = 0;
+
+int
+tv_guard_executor_depth(void)
+{
+	return executor_depth;
+}
+
+void
+tv_guard_copying(bool now)
+{
+	copying = now;
+}
+
+const PlannedStmt *
+tv_guard_starting(const List *range_table)
+{
+	return starting != NULL && starting->plannedstmt->rtable == range_table ?
+		starting->plannedstmt : NULL;
+}
+
+/* --- what a query does to an entry --- */
+
+/* Is it only locked: SELECT FOR UPDATE, which the server takes for an UPDATE? */
+static bool
+only_locked(const PlannedStmt *stmt, Index rti)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->rowMarks)
+	{
+		PlanRowMark *mark = lfirst(lc);
+
+		if ((mark->rti == rti || mark->prti == rti) && mark->strength != LCS_NONE)
+			return true;
+	}
+	return false;
+}
+
+/* What is asked of an entry's parents counts for it. */
+static AclMode
+inherited_perms(const PlannedStmt *stmt, Index rti)
+{
+	for (bool found = true; found;)
+	{
+		RangeTblEntry *rte = rt_fetch(rti, stmt->rtable);
+		ListCell   *lc;
+
+		if (rte->requiredPerms != 0)
+			return rte->requiredPerms;
+		found = false;
+		foreach(lc, stmt->appendRelations)
+		{
+			AppendRelInfo *info = lfirst(lc);
+
+			if (info->child_relid != rti)
+				continue;
+			rti = info->parent_relid;
+			found = true;
+			break;
+		}
+	}
+	return ACL_SELECT;
+}
+
+static bool
+is_export(const QueryDesc *query)
+{
+	switch (query->dest->mydest)
+	{
+		case DestCopyOut:
+		case DestIntoRel:
+		case DestTransientRel:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Actions of one entry.  stmt is NULL where no plan is started: COPY of a
+ * table, and the first check of a foreign key.
+ */
+static int
+actions_of(const PlannedStmt *stmt, Index rti, const RangeTblEntry *rte)
+{
+	AclMode		perms = rte->requiredPerms;
+	int			actions = 0;
+
+	if (perms == 0)
+		perms = stmt ? inherited_perms(stmt, rti) : ACL_SELECT;
+	if (stmt != NULL && (perms & ACL_UPDATE) && only_locked(stmt, rti))
+		perms = (perms & ~ACL_UPDATE) | ACL_SELECT;
+	if (perms & ACL_SELECT)
+		actions |= TV_ACTION_SELECT;
+	if (perms & ACL_INSERT)
+		actions |= TV_ACTION_INSERT;
+	if (perms & ACL_UPDATE)
+		actions |= TV_ACTION_UPDATE;
+	if (perms & ACL_DELETE)
+		actions |= TV_ACTION_DELETE;
+	if (perms & ACL_TRUNCATE)
+		actions |= TV_ACTION_TRUNCATE;
+	if ((actions & TV_ACTION_SELECT) && (stmt ? is_export(starting) : copying))
+		actions |= TV_ACTION_COPY;
+	return actions != 0 ? actions : TV_ACTION_SELECT;
+}
+
+/* The columns that a rule about the action looks at. */
+static const Bitmapset *
+columns_of(const RangeTblEntry *rte, TvAction action)
+{
+	static Bitmapset *no_column = NULL;
+
+	switch (action)
+	{
+		case TV_ACTION_SELECT:
+		case TV_ACTION_COPY:
+			if (rte->requiredPerms == 0 || rte->selectedCols != NULL)
+				return rte->selectedCols;
+			break;
+		case TV_ACTION_INSERT:
+			return rte->insertedCols;
+		case TV_ACTION_UPDATE:
+			return bms_union(rte->updatedCols, rte->extraUpdatedCols);
+		default:
+			return NULL;
+	}
+	/* SELECT count(*): none, which is not the same as all */
+	if (no_column == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		no_column = bms_make_singleton(TableOidAttributeNumber - FirstLowInvalidHeapAttributeNumber);
+		MemoryContextSwitchTo(old);
+	}
+	return no_column;
+}
+
+/* --- the server's own catalogs --- */
+
+static bool
+check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
+{
+	const PlannedStmt *stmt = tv_guard_starting(rtable);
+
+	if ((rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) &&
+		rte->relkind != RELKIND_VIEW && IsCatalogRelationOid(rte->relid) &&
+		(stmt == NULL || !only_locked(stmt, rti)))
+	{
+		if (!report)
+			return false;
+		tv_guard_refuse(psprintf("changing %s", tv_guard_name(rte->relid)),
+						"Use the statements that are made for it.");
+	}
+	if (tv_vault_on() && tv_guard_is_statistics(rte->relid))
+		tv_guard_check_statistics(stmt, rti, rte->relid);
+	return true;
+}
+
+/*
+ * Somebody's rule or view makes the authorized user's statement carry rows
+ * somewhere: the rows are not for who wrote it.
+ */
+static void
+check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte)
+{
+	if (stmt == NULL || !OidIsValid(rte->checkAsUser) ||
+		(stmt->resultRelations == NIL && !stmt->hasModifyingCTE && !is_export(starting)) ||
+		!tv_vault_protects(rte->relid) || tv_guard_trusted_owner(rte->checkAsUser))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("a view or rule may not carry rows of %s elsewhere", tv_guard_name(rte->relid)),
+			 errdetail("Its owner, \"%s\", has no place in the vault.",
+					   GetUserNameFromId(rte->checkAsUser, true)),
+			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
+}
+
+static bool
+check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
+{
+	const PlannedStmt *stmt = tv_guard_starting(rtable);
+	int			actions = actions_of(stmt, rti, rte);
+
+	for (int bit = 1; bit <= actions; bit <<= 1)
+	{
+		if ((actions & bit) == 0)
+			continue;
+		if (report)
+			tv_guard_require_columns(rte->relid, bit, columns_of(rte, bit));
+		else if (!tv_guard_allows(rte->relid, bit, columns_of(rte, bit)))
+			return false;
+	}
+	if (report)
+		check_borrowed(stmt, rte);
+	return true;
+}
+
+static bool
+check_perms(List *rtable, bool report)
+{
+	Index		rti = 0;
+	ListCell   *lc;
+
+	if (next_check_perms && !next_check_perms(rtable, report))
+		return false;
+	if (likely(!tv_vault_on_anywhere()))
+		return true;
+	foreach(lc, rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		rti++;
+		if (rte->rtekind != RTE_RELATION)
+			continue;
+		if (rte->relid < FirstUnpinnedObjectId)
+		{
+			if (!check_catalog(rtable, rti, rte, report))
+				return false;
+		}
+		else if (tv_vault_on() && !check_entry(rtable, rti, rte, report))
+			return false;
+	}
+	return true;
+}
+
+/* --- executor --- */
+
+static void
+executor_start(QueryDesc *query, int eflags)
+{
+	const QueryDesc *before = starting;
+	int			depth = executor_depth;
+
+	if (likely(!tv_vault_on_anywhere()))
+	{
+		if (next_start)
+			next_start(query, eflags);
+		else
+			standard_ExecutorStart(query, eflags);
+		return;
+	}
+	starting = query;
+	executor_depth++;
+	PG_TRY();
+	{
+		if (next_start)
+			next_start(query, eflags);
+		else
+			standard_ExecutorStart(query, eflags);
+	}
+	PG_FINALLY();
+	{
+		starting = before;
+		executor_depth = depth;
+	}
+	PG_END_TRY();
+}
+
+/* The session may have lost what it had when the query was started. */
+static void
+check_again(const QueryDesc *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->plannedstmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId)
+			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, false);
+	}
+}
+
+static void
+run_next(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+{
+	if (next_run)
+		next_run(query, direction, count, execute_once);
+	else
+		standard_ExecutorRun(query, direction, count, execute_once);
+}
+
+static void
+executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+{
+	int			before = executor_depth;
+
+	if (likely(!tv_vault_on()))
+	{
+		run_next(query, direction, count, execute_once);
+		return;
+	}
+	check_again(query);
+	executor_depth++;
+	PG_TRY();
+	{
+		run_next(query, direction, count, execute_once);
+	}
+	PG_FINALLY();
+	{
+		executor_depth = before;
+	}
+	PG_END_TRY();
+}
+
+/* --- planner --- */
+
+static void
+check_planned(const RangeTblEntry *rte)
+{
+	AclMode		perms = rte->requiredPerms;
+
+	if (rte->rtekind != RTE_RELATION || rte->relid < FirstUnpinnedObjectId)
+		return;
+	if (perms == 0 || (perms & ACL_SELECT))
+		tv_guard_recheck(rte->relid, TV_ACTION_SELECT, (perms & ~ACL_SELECT) == 0);
+	else
+		tv_guard_recheck(rte->relid, perms & ACL_DELETE ? TV_ACTION_DELETE : TV_ACTION_UPDATE, false);
+}
+
+static void
+relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+{
+	if (next_relation_info)
+		next_relation_info(root, relid, inhparent, rel);
+	if (tv_vault_on())
+		check_planned(root->simple_rte_array[rel->relid]);
+}
+
+static bool
+relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
+{
+	if (tv_vault_on())
+		check_planned(rte);
+	return next_relation_stats && next_relation_stats(root, rte, attnum, vardata);
+}
+
+static bool
+index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *vardata)
+{
+	if (tv_vault_on())
+		tv_guard_recheck(index, TV_ACTION_SELECT, false);
+	return next_index_stats && next_index_stats(root, index, attnum, vardata);
+}
+
+void
+tv_guard_query_init(void)
+{
+	next_check_perms = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = check_perms;
+	next_start = ExecutorStart_hook;
+	ExecutorStart_hook = executor_start;
+	next_run = ExecutorRun_hook;
+	ExecutorRun_hook = executor_run;
+	next_relation_info = get_relation_info_hook;
+	get_relation_info_hook = relation_info;
+	next_relation_stats = get_relation_stats_hook;
+	get_relation_stats_hook = relation_stats;
+	next_index_stats = get_index_stats_hook;
+	get_index_stats_hook = index_stats;
+}

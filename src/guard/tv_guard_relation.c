@@ -1,0 +1,342 @@
+/*
+ * tv_guard_relation.c
+ *	  The middle ring, part two: statements about relations and schemas.
+ *
+ * What object_access_hook is silent for (GRANT, LOCK, COMMENT, REINDEX, ROW
+ * LEVEL SECURITY, REPLICA IDENTITY ...), and what should be refused before it
+ * begins.  Names are looked up as the statement will; where the name could mean
+ * something else a moment later, the ring of objects or that of tables sees it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "commands/tablecmds.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "guard/tv_guard_internal.h"
+
+static void
+require_names(const List *names, TvAction action)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (IsA(lfirst(lc), RangeVar))
+			tv_guard_require_name(lfirst(lc), action);
+	}
+}
+
+/*
+ * ALTER TABLE: the table is locked here as the statement locks it, so that it
+ * is the one that is then changed.  Not for somebody whom the server will
+ * refuse, and who must not wait in front of others for a lock.
+ */
+static void
+check_alter_table(AlterTableStmt *stmt)
+{
+	Oid			relid = RangeVarGetRelid(stmt->relation, NoLock, true);
+	ListCell   *lc;
+
+	if (!OidIsValid(relid))
+		return;
+	tv_guard_require(relid, TV_ACTION_ALTER);
+	if (pg_class_ownercheck(relid, GetUserId()))
+	{
+		Oid			locked = RangeVarGetRelid(stmt->relation, AlterTableGetLockLevel(stmt->cmds), true);
+
+		if (OidIsValid(locked) && locked != relid)
+			tv_guard_require(locked, TV_ACTION_ALTER);
+	}
+	foreach(lc, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst(lc);
+
+		if (cmd->def == NULL)
+			continue;
+		if (IsA(cmd->def, PartitionCmd))
+			tv_guard_require_name(((PartitionCmd *) cmd->def)->name, TV_ACTION_ALTER);
+		else if (IsA(cmd->def, RangeVar))
+			tv_guard_require_name((RangeVar *) cmd->def, TV_ACTION_ALTER);
+		else if (IsA(cmd->def, Constraint))
+			tv_guard_require_name(((Constraint *) cmd->def)->pktable, TV_ACTION_ALTER);
+	}
+}
+
+static void
+check_create_table(CreateStmt *stmt)
+{
+	require_names(stmt->inhRelations, TV_ACTION_ALTER);
+	if (stmt->relation->schemaname != NULL)
+		tv_guard_require_schema(get_namespace_oid(stmt->relation->schemaname, true), TV_ACTION_ALTER);
+}
+
+/* --- GRANT --- */
+
+static void
+require_all_in(const char *name, TvAction action)
+{
+	Oid			schema = get_namespace_oid(name, true);
+	Relation	classes;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *relations = NIL;
+	ListCell   *lc;
+
+	if (!OidIsValid(schema))
+		return;
+	tv_guard_require_schema(schema, action);
+	classes = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
+	scan = systable_beginscan(classes, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relkind != RELKIND_INDEX && form->relkind != RELKIND_PARTITIONED_INDEX)
+			relations = lappend_oid(relations, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(classes, AccessShareLock);
+	foreach(lc, relations)
+		tv_guard_require(lfirst_oid(lc), action);
+}
+
+static void
+check_grant(GrantStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (stmt->targtype != ACL_TARGET_DEFAULTS && tv_vault_is_admin())
+		tv_guard_refuse("GRANT and REVOKE by a vault administrator",
+						"Whoever guards data does not hand it out: let the owner of the object do it.");
+	foreach(lc, stmt->objects)
+	{
+		if (stmt->targtype == ACL_TARGET_ALL_IN_SCHEMA)
+			require_all_in(strVal(lfirst(lc)), TV_ACTION_GRANT);
+		else if (IsA(lfirst(lc), RangeVar))
+			tv_guard_require_name(lfirst(lc), TV_ACTION_GRANT);
+		else if (stmt->objtype == OBJECT_SCHEMA)
+			tv_guard_require_schema(get_namespace_oid(strVal(lfirst(lc)), true), TV_ACTION_GRANT);
+	}
+}
+
+static void
+check_default_privileges(AlterDefaultPrivilegesStmt *stmt)
+{
+	ListCell   *lc;
+	ListCell   *name;
+
+	foreach(lc, stmt->options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, "schemas") != 0)
+			continue;
+		foreach(name, (List *) option->arg)
+			tv_guard_require_schema(get_namespace_oid(strVal(lfirst(name)), true), TV_ACTION_GRANT);
+	}
+}
+
+/* --- statements about an object of any kind --- */
+
+static void
+require_object(ObjectType type, Node *object, TvAction action)
+{
+	ObjectAddress address;
+	Relation	rel = NULL;
+
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_COLUMN:
+		case OBJECT_INDEX:
+		case OBJECT_SEQUENCE:
+		case OBJECT_VIEW:
+		case OBJECT_MATVIEW:
+		case OBJECT_FOREIGN_TABLE:
+		case OBJECT_TABCONSTRAINT:
+		case OBJECT_TRIGGER:
+		case OBJECT_RULE:
+		case OBJECT_POLICY:
+			address = get_object_address(type, object, &rel, AccessShareLock, true);
+			if (rel != NULL)
+			{
+				tv_guard_require(RelationGetRelid(rel), action);
+				relation_close(rel, NoLock);
+			}
+			else if (OidIsValid(address.objectId) && address.classId == RelationRelationId)
+				tv_guard_require(address.objectId, action);
+			break;
+		case OBJECT_SCHEMA:
+			tv_guard_require_schema(get_namespace_oid(strVal(object), true), action);
+			break;
+		default:
+			break;
+	}
+}
+
+/* --- dropping --- */
+
+static void
+check_drop(DropStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->objects)
+	{
+		switch (stmt->removeType)
+		{
+			case OBJECT_TABLE:
+			case OBJECT_SEQUENCE:
+			case OBJECT_VIEW:
+			case OBJECT_MATVIEW:
+			case OBJECT_INDEX:
+			case OBJECT_FOREIGN_TABLE:
+				tv_guard_require_name(makeRangeVarFromNameList(lfirst(lc)), TV_ACTION_DROP);
+				break;
+			case OBJECT_SCHEMA:
+				tv_guard_require_schema(get_namespace_oid(strVal(lfirst(lc)), true), TV_ACTION_DROP);
+				break;
+			default:
+				break;
+		}
+	}
+}
+
+static void
+check_lock(LockStmt *stmt)
+{
+	require_names(stmt->relations,
+				  stmt->mode == AccessShareLock ? TV_ACTION_SELECT : TV_ACTION_ALTER);
+}
+
+static void
+check_vacuum(VacuumStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->options)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "full") == 0)
+			break;
+	}
+	if (lc == NULL)
+		return;
+	foreach(lc, stmt->rels)
+		tv_guard_require_name(((VacuumRelation *) lfirst(lc))->relation, TV_ACTION_MAINTAIN);
+}
+
+static void
+check_reindex(ReindexStmt *stmt)
+{
+	if (stmt->relation != NULL)
+		tv_guard_require_name(stmt->relation, TV_ACTION_MAINTAIN);
+}
+
+static void
+check_foreign_table(CreateForeignTableStmt *stmt)
+{
+	check_create_table(&stmt->base);
+}
+
+/* In CREATE SCHEMA: each element is a statement of its own, and comes by again. */
+void
+tv_guard_relation_statement(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_AlterTableStmt:
+			check_alter_table((AlterTableStmt *) stmt);
+			break;
+		case T_CreateStmt:
+			check_create_table((CreateStmt *) stmt);
+			break;
+		case T_CreateForeignTableStmt:
+			check_foreign_table((CreateForeignTableStmt *) stmt);
+			break;
+		case T_IndexStmt:
+			tv_guard_require_name(((IndexStmt *) stmt)->relation, TV_ACTION_ALTER);
+			break;
+		case T_CreateTrigStmt:
+			tv_guard_require_name(((CreateTrigStmt *) stmt)->relation, TV_ACTION_ALTER);
+			tv_guard_require_name(((CreateTrigStmt *) stmt)->constrrel, TV_ACTION_ALTER);
+			break;
+		case T_RuleStmt:
+			tv_guard_require_name(((RuleStmt *) stmt)->relation, TV_ACTION_ALTER);
+			break;
+		case T_CreatePolicyStmt:
+			tv_guard_require_name(((CreatePolicyStmt *) stmt)->table, TV_ACTION_ALTER);
+			break;
+		case T_AlterPolicyStmt:
+			tv_guard_require_name(((AlterPolicyStmt *) stmt)->table, TV_ACTION_ALTER);
+			break;
+		case T_CreateStatsStmt:
+			require_names(((CreateStatsStmt *) stmt)->relations, TV_ACTION_ALTER);
+			break;
+		case T_CreateSeqStmt:
+			break;				/* OWNED BY a protected table: the ring of objects */
+		case T_TruncateStmt:
+			require_names(((TruncateStmt *) stmt)->relations, TV_ACTION_TRUNCATE);
+			break;
+		case T_DropStmt:
+			check_drop((DropStmt *) stmt);
+			break;
+		case T_RenameStmt:
+			tv_guard_require_name(((RenameStmt *) stmt)->relation, TV_ACTION_ALTER);
+			if (((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA)
+				tv_guard_require_schema(get_namespace_oid(((RenameStmt *) stmt)->subname, true), TV_ACTION_ALTER);
+			break;
+		case T_AlterObjectSchemaStmt:
+			tv_guard_require_name(((AlterObjectSchemaStmt *) stmt)->relation, TV_ACTION_ALTER);
+			break;
+		case T_AlterOwnerStmt:
+			if (((AlterOwnerStmt *) stmt)->objectType == OBJECT_SCHEMA)
+				tv_guard_require_schema(get_namespace_oid(strVal(((AlterOwnerStmt *) stmt)->object), true),
+										TV_ACTION_ALTER);
+			break;
+		case T_CommentStmt:
+			require_object(((CommentStmt *) stmt)->objtype, ((CommentStmt *) stmt)->object, TV_ACTION_ALTER);
+			break;
+		case T_SecLabelStmt:
+			require_object(((SecLabelStmt *) stmt)->objtype, ((SecLabelStmt *) stmt)->object, TV_ACTION_ALTER);
+			break;
+		case T_GrantStmt:
+			check_grant((GrantStmt *) stmt);
+			break;
+		case T_AlterDefaultPrivilegesStmt:
+			check_default_privileges((AlterDefaultPrivilegesStmt *) stmt);
+			break;
+		case T_LockStmt:
+			check_lock((LockStmt *) stmt);
+			break;
+		case T_VacuumStmt:
+			check_vacuum((VacuumStmt *) stmt);
+			break;
+		case T_ReindexStmt:
+			check_reindex((ReindexStmt *) stmt);
+			break;
+		case T_ClusterStmt:
+			tv_guard_require_name(((ClusterStmt *) stmt)->relation, TV_ACTION_MAINTAIN);
+			break;
+		case T_RefreshMatViewStmt:
+			tv_guard_require_name(((RefreshMatViewStmt *) stmt)->relation, TV_ACTION_MAINTAIN);
+			break;
+		default:
+			break;
+	}
+}

@@ -1,0 +1,160 @@
+/*
+ * tv_guard_statement.c
+ *	  The utility hook: which statement is checked by what, and what must hold
+ *	  while it runs.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+
+#include "guard/tv_guard_internal.h"
+
+static ProcessUtility_hook_type next_utility = NULL;
+
+/* All that ProcessUtility is called with. */
+typedef struct Call
+{
+	PlannedStmt *pstmt;
+	const char *text;
+	bool		read_only_tree;
+	ProcessUtilityContext context;
+	ParamListInfo params;
+	QueryEnvironment *environment;
+	DestReceiver *dest;
+	QueryCompletion *completion;
+} Call;
+
+static void
+run_next(const Call *call)
+{
+	(next_utility ? next_utility : standard_ProcessUtility)
+		(call->pstmt, call->text, call->read_only_tree, call->context, call->params,
+		 call->environment, call->dest, call->completion);
+}
+
+static void
+run_maintenance(const Call *call)
+{
+	TvMaintenance before = tv_guard_maintenance_begin();
+
+	PG_TRY();
+	{
+		run_next(call);
+	}
+	PG_FINALLY();
+	{
+		tv_guard_maintenance_end(before);
+	}
+	PG_END_TRY();
+}
+
+/* COPY of a table TO: its entry in the range table says only SELECT. */
+static void
+run_copy(const Call *call)
+{
+	tv_guard_copying(true);
+	PG_TRY();
+	{
+		run_next(call);
+	}
+	PG_FINALLY();
+	{
+		tv_guard_copying(false);
+	}
+	PG_END_TRY();
+}
+
+/* After an error the end of the (sub)transaction puts the user back. */
+static void
+run_elevated(const Call *call)
+{
+	Oid			user;
+	int			context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
+	run_next(call);
+	SetUserIdAndSecContext(user, context);
+}
+
+static void
+run(const Call *call)
+{
+	Node	   *stmt = call->pstmt->utilityStmt;
+	bool		names_admin;
+
+	switch (nodeTag(stmt))
+	{
+		case T_VacuumStmt:
+		case T_ReindexStmt:
+		case T_ClusterStmt:
+			run_maintenance(call);
+			return;
+		case T_CopyStmt:
+			if (!((CopyStmt *) stmt)->is_from)
+				run_copy(call);
+			else
+				run_next(call);
+			return;
+		case T_GrantRoleStmt:
+			names_admin = tv_guard_role_names_admin(stmt);
+			if (tv_guard_role_elevated(stmt))
+				run_elevated(call);
+			else
+				run_next(call);
+			if (names_admin)
+				tv_vault_admin_named();
+			return;
+		default:
+			run_next(call);
+			return;
+	}
+}
+
+/* Another user may be served by this session next. */
+static void
+lock_if_handed_on(const Node *stmt)
+{
+	if ((IsA(stmt, DiscardStmt) && ((const DiscardStmt *) stmt)->target == DISCARD_ALL) ||
+		(IsA(stmt, VariableSetStmt) && ((const VariableSetStmt *) stmt)->kind == VAR_RESET_ALL))
+		tv_vault_lock_session();
+}
+
+static void
+guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
+				ProcessUtilityContext context, ParamListInfo params,
+				QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	Call		call = {pstmt, text, read_only_tree, context, params, environment, dest, completion};
+	Node	   *stmt = pstmt->utilityStmt;
+
+	/* the end of a transaction that has failed: no catalog can be read */
+	if (likely(!tv_vault_on_anywhere()) || IsA(stmt, TransactionStmt) || !IsTransactionState())
+	{
+		run_next(&call);
+		return;
+	}
+	lock_if_handed_on(stmt);
+	if (tv_guard_role_exists(stmt))
+		return;
+	tv_guard_server_statement(stmt);
+	tv_guard_role_statement(stmt);
+	if (tv_vault_on())
+		tv_guard_relation_statement(stmt);
+	run(&call);
+	tv_guard_role_forget();
+	if (IsTransactionState())
+		tv_guard_objects_created();
+}
+
+void
+tv_guard_statement_init(void)
+{
+	next_utility = ProcessUtility_hook;
+	ProcessUtility_hook = guard_statement;
+}
