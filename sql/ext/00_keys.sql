@@ -42,3 +42,20 @@ LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_create_master_key';
 COMMENT ON PROCEDURE tde_vault.create_master_key(text, text, boolean) IS
     'make the master key of this database, or the default one of the cluster';
+
+CREATE PROCEDURE tde_vault.rotate_master_key(
+    key_id text DEFAULT NULL, provider text DEFAULT NULL,
+    for_cluster boolean DEFAULT false, database text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_rotate_master_key';
+COMMENT ON PROCEDURE tde_vault.rotate_master_key(text, text, boolean, text) IS
+    'replace the master key of this database, or the default one of the cluster, and wrap table keys by the new one';
+
+CREATE FUNCTION tde_vault.master_key_rotation(
+    OUT pid integer, OUT database oid, OUT keys_done bigint, OUT keys_total bigint,
+    OUT started timestamptz)
+RETURNS SETOF record
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'tv_sql_master_key_rotation';
+COMMENT ON FUNCTION tde_vault.master_key_rotation() IS
+    'what a running rotation of a master key has done; no row if none runs';

@@ -16,7 +16,7 @@ AS 'MODULE_PATHNAME', 'tv_sql_verify_relation';
 
 CREATE FUNCTION tde_vault.master_keys(
     OUT id text, OUT database oid, OUT key_id text, OUT provider text,
-    OUT created timestamptz, OUT retired boolean)
+    OUT created timestamptz, OUT state text, OUT keys integer)
 RETURNS SETOF record
 LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'tv_sql_master_keys';
@@ -179,12 +179,14 @@ COMMENT ON VIEW tde_vault.plaintext_files IS
     'every relation file of this database that is not sealed, and why';
 
 CREATE VIEW tde_vault.keys AS
-    SELECT m.id, 'master'::text AS kind,
-           CASE WHEN m.retired THEN 'retired' ELSE 'active' END AS state,
-           1 AS version, m.created, NULL::timestamptz AS rotated,
+    SELECT m.id, 'master'::text AS kind, m.state,
+           (pg_catalog.row_number() OVER made)::integer AS version, m.created,
+           pg_catalog.lead(m.created) OVER made AS rotated,
            m.provider AS wrapped_by, m.key_id,
            m.database, NULL::regclass AS "table"
-    FROM tde_vault.master_keys() m
+    FROM tde_vault.master_keys() WITH ORDINALITY
+         m(id, database, key_id, provider, created, state, keys, n)
+    WINDOW made AS (PARTITION BY m.database ORDER BY m.n)
     UNION ALL
     SELECT k.id, 'table', CASE WHEN k.files > 0 THEN 'active' ELSE 'unused' END, k.version, k.created, NULL,
            m.key_id, NULL, k.database,

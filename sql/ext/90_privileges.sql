@@ -56,3 +56,10 @@ GRANT EXECUTE ON FUNCTION tde_vault.audit_note(text) TO vault_admin, vault_opera
 GRANT SELECT ON tde_vault.realms, tde_vault.realm_objects, tde_vault.realm_authorizations,
     tde_vault.command_rules, tde_vault.vault_passwords, tde_vault.unlocked_realms,
     tde_vault.emergency_unlocks TO PUBLIC;
+
+-- Keys are an operator's: their metadata and their rotation.
+GRANT EXECUTE ON PROCEDURE tde_vault.rotate_master_key(text, text, boolean, text) TO vault_operator;
+GRANT EXECUTE ON FUNCTION tde_vault.master_key_rotation() TO vault_operator;
+GRANT EXECUTE ON FUNCTION tde_vault.master_keys() TO vault_operator;
+GRANT EXECUTE ON FUNCTION tde_vault.table_keys() TO vault_operator;
+GRANT SELECT ON tde_vault.keys TO vault_operator;

@@ -59,6 +59,7 @@ typedef struct TvDdlStatement
 	const char *procedure;		/* TV_DDL_VAULT: which, and with what */
 	int			arguments;
 	TvDdlArgument argument[TV_DDL_ARGUMENTS_MAX];
+	const TvDdlToken *database; /* name; NULL when not given */
 } TvDdlStatement;
 
 typedef enum TvDdlMatch

@@ -163,7 +163,10 @@ rule_for_database(Parser *p, const TvDdlToken *token)
 	if (is_name(token))
 		chosen = rule_after_database(p, ahead(token, 1));
 	if (chosen != NULL)
+	{
+		p->statement->database = token;
 		return chosen;
+	}
 	chosen = rule_after_database(p, token);
 	if (chosen == tv_ddl_vault_switch)
 		return chosen;			/* DATABASE is no option's name */

@@ -25,6 +25,7 @@ static const struct
 	const char *tag;
 }			our_tags[] = {
 	{"create_master_key", "CREATE MASTER KEY"},
+	{"rotate_master_key", "ALTER DATABASE ROTATE MASTER KEY"},
 	{"enable_vault", "ALTER DATABASE"},
 	{"disable_vault", "ALTER DATABASE"},
 	{"create_realm", "CREATE REALM"},

@@ -74,9 +74,11 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 			}
 			return tv_ddl_named_call("create_master_key", arguments, statement->first->start);
 		case TV_DDL_ROTATE_MASTER_KEY:
-			refuse_unsupported(text, statement, "ALTER DATABASE ROTATE MASTER KEY",
-							   "A database keeps the master key that CREATE MASTER KEY made.");
-			break;
+			if (statement->key_id != NULL)
+				arguments = list_make1(text_argument("key_id", statement->key_id));
+			if (statement->database != NULL)
+				arguments = lappend(arguments, text_argument("database", statement->database));
+			return tv_ddl_named_call("rotate_master_key", arguments, statement->first->start);
 		case TV_DDL_DATABASE_ENCRYPTION:
 			refuse_unsupported(text, statement, "ALTER DATABASE ENABLE or DISABLE ENCRYPTION",
 							   "Use ALTER DATABASE ... SET default_table_access_method = " HEAP_AM_NAME " to encrypt new tables.");

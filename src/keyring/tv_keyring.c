@@ -152,6 +152,18 @@ publish_key(uint64 id, uint16 epoch, const uint8 *key, TvError *err)
 	return TV_OK;
 }
 
+/* Is it the record that the tables were filled from? */
+static bool
+is_record_of(const TvRecord *record, const TvKeySlot *slot)
+{
+	const TvTableKeyRecord *key = &record->u.table_key;
+
+	return record->type == TV_RECORD_TABLE_KEY && key->id == slot->id &&
+		key->epoch == slot->epoch && key->database == slot->database &&
+		key->table == slot->table && key->cipher == slot->cipher &&
+		key->master_key == slot->master_key;
+}
+
 /* Read a key's record and have its provider unwrap it. */
 static TvStatus
 unwrap_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
@@ -159,28 +171,25 @@ unwrap_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
 	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
 	LWLock	   *table_lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvKeySlot  *slot;
+	TvKeySlot	known = {0};
 	TvRecord	record;
-	uint64		pos = 0;
 	TvStatus	status;
 
 	LWLockAcquire(file_lock, LW_SHARED);
 	LWLockAcquire(table_lock, LW_SHARED);
 	slot = tv_keyring_find_key(id, epoch);
 	if (slot)
-		pos = slot->pos;
+		known = *slot;
 	LWLockRelease(table_lock);
-	status = pos ? tv_keyring_read_at(pos, &record, err) :
+	status = slot ? tv_keyring_read_at(known.pos, &record, err) :
 		tv_error(err, TV_ERR_NO_KEY, "keyring does not hold version %u of table key %016" INT64_MODIFIER "x",
 				 epoch, id);
 	LWLockRelease(file_lock);
 	if (status != TV_OK)
 		return status;
-	if (record.type != TV_RECORD_TABLE_KEY || record.u.table_key.id != id ||
-		record.u.table_key.epoch != epoch)
+	if (!is_record_of(&record, &known))
 		return tv_error(err, TV_ERR_CORRUPT, "keyring was changed while the server runs");
-
-	status = tv_keyring_unwrap(&record.u.table_key, key, err);
-	return status == TV_OK ? publish_key(id, epoch, key, err) : status;
+	return tv_keyring_unwrap(&record.u.table_key, key, err);
 }
 
 /* The key as it is shared, shielded; false if nobody opened it yet. */
@@ -201,7 +210,7 @@ copy_shielded(uint64 id, uint16 epoch, uint8 *shielded)
 }
 
 TvStatus
-tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
+tv_keyring_peek_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
 {
 	uint8		shielded[TV_KEY_LEN];
 	TvStatus	status;
@@ -216,6 +225,17 @@ tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
 	return status;
 }
 
+TvStatus
+tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err)
+{
+	TvKeyringKey info;
+	TvStatus	status = tv_keyring_peek_key(id, epoch, key, err);
+
+	if (status == TV_OK && tv_keyring_key(id, epoch, &info) && !info.open)
+		status = publish_key(id, epoch, key, err);
+	return status;
+}
+
 static TvStatus
 no_master_key(TvError *err)
 {
@@ -224,43 +244,104 @@ no_master_key(TvError *err)
 	return TV_ERR_NO_KEY;
 }
 
-/* Make a table key, wrapped by master key preferred, or the database's. */
+/*
+ * What wraps a new key.  preferred, or what took its place, if that is not 0;
+ * else the master key of its database, or the cluster's; else fallback, or
+ * what took its place.  The caller holds the table lock.
+ */
+static TvMasterSlot *
+choose_master(Oid database, uint64 preferred, uint64 fallback)
+{
+	TvMasterSlot *named = tv_keyring_find_master(preferred);
+	TvMasterSlot *chosen = NULL;
+
+	if (named)
+		chosen = tv_keyring_active_master(named->record.database);
+	if (chosen == NULL)
+		chosen = tv_keyring_master_of(database);
+	named = chosen ? NULL : tv_keyring_find_master(fallback);
+	return named ? tv_keyring_active_master(named->record.database) : chosen;
+}
+
+typedef struct Choice
+{
+	uint64		preferred;
+	uint64		fallback;
+} Choice;
+
+/* Under both locks: what wraps the key has not been replaced meanwhile. */
+static TvStatus
+check_choice(const TvRecord *record, const void *context, bool *skip, TvError *err)
+{
+	const Choice *choice = context;
+	const TvTableKeyRecord *key = &record->u.table_key;
+	TvMasterSlot *chosen = choose_master(key->database, choice->preferred, choice->fallback);
+
+	*skip = chosen == NULL || chosen->record.id != key->master_key;
+	return TV_OK;
+}
+
+TvStatus
+tv_keyring_store_key(TvTableKeyRecord *key, const uint8 *secret, uint64 preferred,
+					 uint64 fallback, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	Choice		choice = {preferred, fallback};
+	TvRecord	record;
+	bool		stored = false;
+
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_TABLE_KEY;
+	while (!stored)
+	{
+		TvMasterSlot *chosen;
+		uint64		master = 0;
+		TvStatus	status;
+
+		LWLockAcquire(lock, LW_SHARED);
+		chosen = choose_master(key->database, preferred, fallback);
+		if (chosen)
+			master = chosen->record.id;
+		LWLockRelease(lock);
+		if (chosen == NULL)
+			return no_master_key(err);
+		status = tv_keyring_wrap(master, key, secret, err);
+		record.u.table_key = *key;
+		if (status == TV_OK)
+			status = tv_keyring_append_if(&record, false, check_choice, &choice, &stored, err);
+		if (status != TV_OK)
+			return status;
+	}
+	return TV_OK;
+}
+
 static TvStatus
 create_key(Oid database, Oid table, TvCipher cipher, uint64 preferred,
 		   uint64 fallback, uint64 *id, TvError *err)
 {
-	TvKeyringMaster master;
-	TvRecord	record;
+	TvTableKeyRecord record;
 	uint8	   *key;
 	TvStatus	status;
 
-	master.id = fallback;
-	if (preferred != 0)
-		master.id = preferred;
-	else if (!tv_keyring_master_for(database, &master) && fallback == 0)
-		return no_master_key(err);
 	memset(&record, 0, sizeof(record));
-	record.type = TV_RECORD_TABLE_KEY;
-	record.u.table_key.epoch = 1;
-	record.u.table_key.database = database;
-	record.u.table_key.table = table;
-	record.u.table_key.cipher = cipher;
-	record.u.table_key.created = GetCurrentTimestamp();
+	record.epoch = 1;
+	record.database = database;
+	record.table = table;
+	record.cipher = cipher;
+	record.created = GetCurrentTimestamp();
 
 	key = tv_secret_alloc(TV_KEY_LEN);
 	if (key == NULL)
 		return tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
 	if (tv_random(key, TV_KEY_LEN) != TV_OK ||
-		tv_random((uint8 *) &record.u.table_key.id, sizeof(uint64)) != TV_OK)
+		tv_random((uint8 *) &record.id, sizeof(uint64)) != TV_OK)
 		status = tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
 	else
-		status = tv_keyring_wrap(master.id, &record.u.table_key, key, err);
+		status = tv_keyring_store_key(&record, key, preferred, fallback, err);
 	if (status == TV_OK)
-		status = tv_keyring_append(&record, false, err);
-	if (status == TV_OK)
-		status = publish_key(record.u.table_key.id, 1, key, err);
+		status = publish_key(record.id, record.epoch, key, err);
 	tv_secret_free(key);
-	*id = record.u.table_key.id;
+	*id = record.id;
 	if (status == TV_OK)
 		tv_keyring_tell(TV_EVENT_KEY_CREATED, *id, database, table, NULL);
 	return status;
@@ -300,15 +381,7 @@ TvStatus
 tv_keyring_key_in_scope(Oid database, Oid table, const TvKeyringScope *scope,
 						uint64 *key, TvCipher *key_cipher, TvError *err)
 {
-	TvKeyringMaster master;
-	uint64		preferred = 0;
-
-	for (uint32 i = 0; scope->master_key != 0 && tv_keyring_master_at(i, &master); i++)
-	{
-		if (master.id == scope->master_key && !master.retired)
-			preferred = master.id;
-	}
-	return key_for_table(database, table, scope->cipher, preferred, 0, key, key_cipher, err);
+	return key_for_table(database, table, scope->cipher, scope->master_key, 0, key, key_cipher, err);
 }
 
 static TvStatus
@@ -444,37 +517,43 @@ tv_keyring_forget(const RelFileNode *node, TvError *err)
 	return append_removal(TV_RECORD_FILE_FORGOTTEN, node, true, err);
 }
 
+/* The next file of database after *slot that is not dropped. */
+static bool
+next_file(Oid database, uint32 *slot, RelFileNode *node)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		found = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	while (!found && *slot < tv_keyring_shared->file_top)
+	{
+		TvFileSlot *file = tv_keyring_file_slot(++(*slot));
+
+		if (file && file->node.dbNode == database &&
+			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)))
+		{
+			*node = file->node;
+			found = true;
+		}
+	}
+	LWLockRelease(lock);
+	return found;
+}
+
 TvStatus
 tv_keyring_drop_database(Oid database, TvError *err)
 {
-	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	uint32		slot = 0;
+	RelFileNode node;
 
-	for (;;)
+	while (next_file(database, &slot, &node))
 	{
-		RelFileNode node = {0};
-		bool		found = false;
-		TvStatus	status;
+		TvStatus	status = tv_keyring_drop(&node, err);
 
-		LWLockAcquire(lock, LW_SHARED);
-		while (!found && slot < tv_keyring_shared->file_top)
-		{
-			TvFileSlot *file = tv_keyring_file_slot(++slot);
-
-			if (file && file->node.dbNode == database &&
-				!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)))
-			{
-				node = file->node;
-				found = true;
-			}
-		}
-		LWLockRelease(lock);
-		if (!found)
-			return TV_OK;
-		status = tv_keyring_drop(&node, err);
 		if (status != TV_OK)
 			return status;
 	}
+	return tv_keyring_retire_masters(database, err);
 }
 
 bool

@@ -44,12 +44,22 @@ typedef struct TvKeyringKey
 	uint32		files;			/* files and bindings that use it */
 } TvKeyringKey;
 
+typedef enum TvMasterState
+{
+	TV_MASTER_ACTIVE,
+	TV_MASTER_ROTATING,			/* replaced, but still wraps keys */
+	TV_MASTER_RETIRED
+} TvMasterState;
+
 typedef struct TvKeyringMaster
 {
 	uint64		id;
 	Oid			database;		/* 0: default of the cluster */
 	int64		created;
-	bool		retired;
+	int64		retired_at;		/* 0: is not, or not known */
+	TvMasterState state;
+	bool		past;			/* database dropped, and wraps nothing */
+	uint32		keys;			/* versions of table keys that it wraps */
 	char		key_id[TV_KEYRING_KEY_ID_MAX + 1];
 	char		uri[TV_KEYRING_URI_MAX + 1];
 } TvKeyringMaster;
@@ -67,7 +77,8 @@ extern bool tv_keyring_shield_locked(void);
 
 /*
  * Make key_id at uri the master key of database (0: of the cluster), creating
- * the key in the provider if need be.  TV_ERR_KEY_EXISTS if there is one.
+ * the key in the provider if need be.  TV_ERR_KEY_EXISTS if there is one; of
+ * several sessions that try at a time one succeeds.
  */
 extern TvStatus tv_keyring_create_master(Oid database, const char *key_id,
 										 const char *uri, TvError *err);
@@ -75,6 +86,58 @@ extern TvStatus tv_keyring_create_master(Oid database, const char *key_id,
 extern bool tv_keyring_master_at(uint32 i, TvKeyringMaster *out);
 /* The master key that new table keys of database are wrapped by. */
 extern bool tv_keyring_master_for(Oid database, TvKeyringMaster *out);
+
+/* --- rotation of master keys (tv_keyring_rotate.c) --- */
+
+/*
+ * A rotation under way.  A new master key takes the place of that of database
+ * (0: of the cluster); then every version of every table key that is wrapped
+ * by the old one, or belongs to the database, is wrapped anew; then the old
+ * one is retired.  At any moment each key is wrapped by a master key that the
+ * keyring knows, so it can end anywhere, and be taken up again.
+ */
+typedef struct TvRotation
+{
+	Oid			database;
+	bool		resumed;		/* took up one that had not ended */
+	bool		first;			/* the database used the cluster's until now */
+	bool		finished;
+	uint64		master;			/* the new one */
+	uint32		slot;			/* the next to look at */
+	uint32		in_pass;		/* wrapped anew since it began at the first one */
+	uint64		done;
+	uint64		total;			/* as it was in the beginning */
+	char		old_key_id[TV_KEYRING_KEY_ID_MAX + 1];
+	char		key_id[TV_KEYRING_KEY_ID_MAX + 1];
+} TvRotation;
+
+/*
+ * Make and record the new master key, or find the one that an earlier rotation
+ * made and did not get to the end with.  key_id NULL: choose one; uri NULL: in
+ * the provider of the old one.  The caller sees to it that there is only one
+ * rotation at a time, and calls tv_keyring_rotation_end() whatever happens.
+ */
+extern TvStatus tv_keyring_rotation_begin(Oid database, const char *key_id, const char *uri,
+										  TvRotation *rotation, TvError *err);
+
+/*
+ * Wrap some more keys anew; after the last one retire what was replaced, and
+ * set finished.  Durable when finished; before that, a crash may undo some.
+ */
+extern TvStatus tv_keyring_rotation_step(TvRotation *rotation, TvError *err);
+extern void tv_keyring_rotation_end(void);
+
+/* What a running rotation has done; false if there is none. */
+typedef struct TvRotationProgress
+{
+	int			pid;
+	Oid			database;
+	uint64		done;
+	uint64		total;
+	int64		started;
+} TvRotationProgress;
+
+extern bool tv_keyring_rotation_progress(TvRotationProgress *out);
 
 /* --- table keys and files (tv_keyring.c) --- */
 

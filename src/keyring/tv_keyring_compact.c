@@ -14,6 +14,7 @@
 #include "common/controldata_utils.h"
 #include "miscadmin.h"
 #include "replication/slot.h"
+#include "utils/timestamp.h"
 
 #include "base/tv_report.h"
 #include "base/tv_shmem.h"
@@ -30,6 +31,7 @@
 typedef struct Copy
 {
 	int			fd;
+	int64		now;
 	uint64		written;		/* bytes of it */
 	size_t		filled;			/* and in the buffer */
 	uint8		check[TV_KEYRING_CHECK_LEN];
@@ -53,10 +55,19 @@ static TvStatus
 copy_live(const TvRecord *record, uint64 pos, size_t len, void *context, TvError *err)
 {
 	Copy	   *copy = context;
+	TvRecord	newest;
+	uint64		instead;
 	TvStatus	status = TV_OK;
 
-	if (!tv_keyring_is_live(record, pos))
+	if (!tv_keyring_is_live(record, pos, copy->now, &instead))
 		return TV_OK;
+	if (instead != 0)
+	{
+		status = tv_keyring_read_at(instead, &newest, err);
+		if (status != TV_OK)
+			return status;
+		record = &newest;
+	}
 	if (copy->filled + TV_KEYRING_RECORD_MAX > COPY_BUFFER)
 		status = write_buffer(copy, err);
 	len = tv_keyring_record_encode(record, copy->check, copy_buffer + copy->filled,
@@ -89,6 +100,7 @@ write_copy(int old_fd, Copy *copy, TvKeyringHeader *header, TvError *err)
 	TvKeyringShared *shared = tv_keyring_shared;
 	TvStatus	status;
 
+	copy->now = GetCurrentTimestamp();
 	copy->written = TV_KEYRING_SECTOR;
 	copy->filled = 0;
 	memcpy(copy->check, header->seed, sizeof(copy->check));
@@ -121,6 +133,8 @@ adopt_copy(const Copy *copy, const TvKeyringHeader *header)
 	if (tv_keyring_walk(copy->fd, TV_KEYRING_PATH, header, copy->written, move_position,
 						NULL, &failure) != TV_OK)
 		tv_report(PANIC, &failure);
+	tv_keyring_all_moved();
+	shared->compacted = copy->written;
 	shared->header = *header;
 	memcpy(shared->check, copy->check, sizeof(shared->check));
 	pg_atomic_write_u64(&shared->appended, copy->written);
@@ -130,12 +144,15 @@ adopt_copy(const Copy *copy, const TvKeyringHeader *header)
 }
 
 /*
- * Rewrite the file with live records only.  Both locks are held exclusively.
- * Until the rename the old file is the keyring; a failure leaves it so.
+ * Rewrite the file with live records only.  Until the rename the old file is
+ * the keyring; a failure leaves it so.  The tables change only under the
+ * file's lock, which is held; they are locked against readers only while
+ * positions change.
  */
 static TvStatus
 compact(int old_fd, TvError *err)
 {
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvKeyringHeader header;
 	Copy		copy;
 	TvStatus	status;
@@ -146,11 +163,17 @@ compact(int old_fd, TvError *err)
 	copy.fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
 	if (copy.fd < 0)
 		return tv_keyring_io_error(err, "create", TV_KEYRING_NEW_PATH);
+	LWLockAcquire(lock, LW_SHARED);
 	status = write_copy(old_fd, &copy, &header, err);
+	LWLockRelease(lock);
 	if (status == TV_OK && rename(TV_KEYRING_NEW_PATH, TV_KEYRING_PATH) != 0)
 		status = tv_keyring_io_error(err, "rename", TV_KEYRING_NEW_PATH);
 	if (status == TV_OK)
+	{
+		LWLockAcquire(lock, LW_EXCLUSIVE);
 		adopt_copy(&copy, &header);
+		LWLockRelease(lock);
+	}
 	close(copy.fd);
 	return status;
 }
@@ -159,11 +182,14 @@ compact(int old_fd, TvError *err)
 static bool
 wants_compaction(void)
 {
-	uint64		length = pg_atomic_read_u64(&tv_keyring_shared->appended);
-	uint64		live = (uint64) tv_keyring_shared->n_files * BYTES_PER_FILE +
-		(uint64) tv_keyring_shared->n_keys * BYTES_PER_KEY;
+	TvKeyringShared *shared = tv_keyring_shared;
+	uint64		length = pg_atomic_read_u64(&shared->appended);
+	uint64		live = (uint64) shared->n_files * BYTES_PER_FILE +
+		((uint64) shared->n_keys + shared->n_rewrapped) * BYTES_PER_KEY;
 
-	return length > COMPACT_MIN && length / 2 > live;
+	/* never twice for a few records, should the estimate be wrong */
+	return length > COMPACT_MIN && length / 2 > live &&
+		length - shared->compacted > length / 4;
 }
 
 XLogRecPtr
@@ -224,16 +250,11 @@ void
 tv_keyring_tidy(int fd)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
-	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvError		err;
 
 	if (shared->n_dropped > SWEEP_MIN && shared->n_dropped > shared->n_files / 4 &&
 		++shared->since_sweep >= SWEEP_EVERY)
 		tv_keyring_sweep_dropped();
-	if (!wants_compaction())
-		return;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (compact(fd, &err) != TV_OK)
+	if (wants_compaction() && compact(fd, &err) != TV_OK)
 		elog(LOG, "could not compact the keyring, will try again: %s", err.message);
-	LWLockRelease(lock);
 }

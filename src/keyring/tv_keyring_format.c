@@ -241,6 +241,8 @@ encode_payload(TvWriter *w, const TvRecord *record)
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			tv_write_u64(w, record->u.key_removal.id);
 			tv_write_u16(w, record->u.key_removal.epoch);
+			if (record->type == TV_RECORD_MASTER_KEY_RETIRED && record->u.key_removal.when != 0)
+				tv_write_u64(w, (uint64_t) record->u.key_removal.when);
 			return;
 		case TV_RECORD_NONCE_PREFIX:
 			tv_write_u64(w, (uint64_t) record->u.nonce_prefix.created);
@@ -278,6 +280,11 @@ decode_payload(TvReader *r, TvRecord *record)
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			record->u.key_removal.id = tv_read_u64(r);
 			record->u.key_removal.epoch = tv_read_u16(r);
+			if (record->type == TV_RECORD_MASTER_KEY_RETIRED && tv_reader_left(r) > 0)
+			{
+				record->u.key_removal.when = (int64_t) tv_read_u64(r);
+				r->failed = r->failed || record->u.key_removal.when == 0;
+			}
 			return;
 		case TV_RECORD_NONCE_PREFIX:
 			record->u.nonce_prefix.created = (int64_t) tv_read_u64(r);

@@ -104,11 +104,16 @@ typedef struct TvFileRemovalRecord
 	uint64_t	lsn;			/* WAL position of the removal */
 } TvFileRemovalRecord;
 
+/* epoch of MASTER_KEY_RETIRED: why */
+#define TV_RETIRED_ROTATED 0
+#define TV_RETIRED_WITH_DATABASE 1	/* its database was dropped */
+
 /* TABLE_KEY_DESTROYED (epoch 0: all) and MASTER_KEY_RETIRED */
 typedef struct TvKeyRemovalRecord
 {
 	uint64_t	id;
 	uint16_t	epoch;
+	int64_t		when;			/* of MASTER_KEY_RETIRED; 0: not recorded */
 } TvKeyRemovalRecord;
 
 #define TV_NONCE_PREFIX_LEN 7

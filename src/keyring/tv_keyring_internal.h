@@ -10,7 +10,9 @@
 #include "access/xlogdefs.h"
 #include "port/atomics.h"
 
-#define TV_MASTER_MAX 1024
+#include "provider/tv_provider.h"
+
+#define TV_MASTER_MAX 16384
 #define TV_PREFIX_MAX 4096		/* server starts; see tv_page_nonce.c */
 #define TV_NO_SLOT 0			/* slots count from 1 */
 
@@ -35,7 +37,9 @@ typedef struct TvKeySlot
 {
 	uint64		id;
 	uint64		master_key;
-	uint64		pos;
+	uint64		pos;			/* its newest record in the keyring file */
+	uint64		first_pos;		/* its first one; differs if wrapped anew */
+	uint64		first_master;	/* which that one is wrapped by */
 	int64		created;
 	Oid			database;
 	Oid			table;
@@ -50,7 +54,20 @@ typedef struct TvKeySlot
 } TvKeySlot;
 
 #define TV_KEY_OPEN 0x01		/* shielded is valid */
+#define TV_KEY_MOVED 0x02		/* while a rewritten file is adopted */
 #define TV_KEY_FREE 0x20
+
+/* A master key.  Slots are in the order of their records. */
+typedef struct TvMasterSlot
+{
+	TvMasterKeyRecord record;
+	bool		retired;
+	bool		database_dropped;
+	int64		retired_at;		/* 0: not known */
+	uint32		keys;			/* versions of table keys that it wraps */
+	uint32		next_id;		/* chain by id */
+	uint32		next_database;	/* chain by database, newest first */
+} TvMasterSlot;
 
 typedef struct TvKeyringShared
 {
@@ -58,6 +75,7 @@ typedef struct TvKeyringShared
 	uint8		check[TV_KEYRING_CHECK_LEN];
 	TvKeyringHeader header;
 	bool		exists;			/* the file was made */
+	uint64		compacted;		/* length after the last compaction, or 0 */
 	/* written under TV_LOCK_KEYRING_FILE */
 	pg_atomic_uint64 appended;	/* file length */
 	pg_atomic_uint64 flushed;
@@ -68,6 +86,7 @@ typedef struct TvKeyringShared
 	uint32		n_files;
 	uint32		n_keys;
 	uint32		n_masters;
+	uint32		n_rewrapped;	/* of n_keys: with a first and a newest record */
 	uint32		n_dropped;		/* of n_files */
 	uint32		n_prefixes;		/* ever applied; the newest are kept */
 	uint8		prefixes[TV_PREFIX_MAX][TV_NONCE_PREFIX_LEN];
@@ -75,6 +94,7 @@ typedef struct TvKeyringShared
 	uint32		key_top;
 	uint32		file_free;
 	uint32		key_free;
+	TvRotationProgress rotation;	/* pid 0: none */
 	uint32		since_sweep;	/* records appended since the last attempt */
 	XLogRecPtr	swept;			/* horizon of the last sweep */
 } TvKeyringShared;
@@ -89,15 +109,22 @@ extern TvKeySlot *tv_keyring_find_key(uint64 id, uint16 epoch);
 extern TvKeySlot *tv_keyring_find_table(Oid database, Oid table);
 extern TvKeySlot *tv_keyring_key_slot(uint32 slot);
 extern TvFileSlot *tv_keyring_file_slot(uint32 slot);
-extern TvMasterKeyRecord *tv_keyring_find_master(uint64 id);
-extern TvMasterKeyRecord *tv_keyring_master_slot(uint32 i);
-extern bool tv_keyring_master_retired(const TvMasterKeyRecord *master);
 /* Bring the tables up to date with a record at pos of the file. Idempotent. */
 extern TvStatus tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err);
-/* Does the record still say something? (compaction keeps those that do) */
-extern bool tv_keyring_is_live(const TvRecord *record, uint64 pos);
-/* The record is now at pos of a file that was rewritten. */
+/*
+ * Does the record at pos still say something?  Compaction keeps those that
+ * do, in their order: a tool that copies a file only as far as it reached when
+ * the tool first looked then has all that was there, whatever happened since.
+ * *instead: if not 0, the place of the record that takes this one's.
+ */
+extern bool tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now,
+							   uint64 *instead);
+/*
+ * A file that was rewritten is adopted: moved for each of its records, in
+ * order, then all_moved.
+ */
 extern void tv_keyring_moved(const TvRecord *record, uint64 pos);
+extern void tv_keyring_all_moved(void);
 /*
  * Free dropped files that were removed before redo, and keys that no file
  * uses any more; unused: also keys that never got a file.
@@ -105,6 +132,27 @@ extern void tv_keyring_moved(const TvRecord *record, uint64 pos);
 extern void tv_keyring_sweep(XLogRecPtr redo, bool unused);
 /* Would applying the record change nothing? */
 extern bool tv_keyring_is_known(const TvRecord *record);
+
+/* --- tv_keyring_master_table.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+extern void tv_keyring_master_table_init(void);
+extern void tv_keyring_master_table_reset(void);
+extern TvMasterSlot *tv_keyring_find_master(uint64 id);
+/* Master key i in the order of their records; NULL past the end. */
+extern TvMasterSlot *tv_keyring_master_slot(uint32 i);
+/* The newest master key of exactly that database that is not retired. */
+extern TvMasterSlot *tv_keyring_active_master(Oid database);
+/* What wraps new keys of database: its own master key, or the cluster's. */
+extern TvMasterSlot *tv_keyring_master_of(Oid database);
+/* The master key of that database that was made before slot; NULL: none. */
+extern TvMasterSlot *tv_keyring_earlier_master(const TvMasterSlot *slot);
+/* Was a made before b? */
+extern bool tv_keyring_master_before(const TvMasterSlot *a, const TvMasterSlot *b);
+extern TvStatus tv_keyring_apply_master(const TvMasterKeyRecord *record, TvError *err);
+extern void tv_keyring_apply_retired(const TvKeyRemovalRecord *record);
+/* One version of a table key more, or less, is wrapped by it. */
+extern void tv_keyring_count_wrapped(uint64 master, int change);
+/* Its database is gone, and nothing is wrapped by it. */
+extern bool tv_keyring_master_is_past(const TvMasterSlot *master);
 
 /* --- tv_keyring_nonce.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
 extern bool tv_keyring_has_prefix(const TvNoncePrefixRecord *record);
@@ -132,15 +180,40 @@ extern void tv_keyring_tidy(int fd);
 /* --- tv_keyring_store.c --- */
 /* Append, then apply.  sync: durable on return. */
 extern TvStatus tv_keyring_append(const TvRecord *record, bool sync, TvError *err);
+/*
+ * The same if check allows it, which is asked under both locks, so that what
+ * it sees still holds when the record is appended.  It returns an error, with
+ * *err set, or says in *skip that the record is not to be appended.
+ * *appended: whether it was.
+ */
+typedef TvStatus (*TvAppendCheck) (const TvRecord *record, const void *context,
+								   bool *skip, TvError *err);
+extern TvStatus tv_keyring_append_if(const TvRecord *record, bool sync,
+									 TvAppendCheck check, const void *context,
+									 bool *appended, TvError *err);
 /* Read the record at pos again. */
 extern TvStatus tv_keyring_read_at(uint64 pos, TvRecord *record, TvError *err);
 
 /* --- tv_keyring_master.c --- */
+/*
+ * Fill the record (its database is set) of a new master key, making the key in
+ * the provider, or adopting it.
+ */
+extern TvStatus tv_keyring_make_master(TvMasterKeyRecord *record, const char *key_id,
+									   const char *uri, TvError *err);
+/* The database is dropped: so are its master keys' uses. */
+extern TvStatus tv_keyring_retire_masters(Oid database, TvError *err);
 /* Wrap and unwrap table keys; they call the provider. */
 extern TvStatus tv_keyring_wrap(uint64 master, TvTableKeyRecord *record,
 								const uint8 *key, TvError *err);
 extern TvStatus tv_keyring_unwrap(const TvTableKeyRecord *record, uint8 *key,
 								  TvError *err);
+
+/* Open the provider of a master key, and see that it holds the right one. */
+extern TvStatus tv_keyring_open_master(const TvMasterKeyRecord *record,
+									   TvProvider **provider, TvError *err);
+/* Is the key that provider has open the one of record? */
+extern bool tv_keyring_is_same_master(TvProvider *provider, const TvMasterKeyRecord *record);
 
 /* --- tv_keyring_shield.c --- */
 extern void tv_keyring_shield_init(void);
@@ -156,5 +229,15 @@ extern TvStatus tv_keyring_shield(uint64 id, uint16 epoch,
  * secret memory), asking the provider if nobody did yet.
  */
 extern TvStatus tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err);
+/* The same, but not kept open for other processes. */
+extern TvStatus tv_keyring_peek_key(uint64 id, uint16 epoch, uint8 *key, TvError *err);
+/*
+ * Wrap a new key, or a new version of one, and record it.  It is wrapped by
+ * master key preferred, if that is not 0; else by that of its database, or the
+ * cluster's; else by fallback.  If one of those two was rotated, what took its
+ * place is meant.
+ */
+extern TvStatus tv_keyring_store_key(TvTableKeyRecord *record, const uint8 *key,
+									 uint64 preferred, uint64 fallback, TvError *err);
 
 #endif							/* TV_KEYRING_INTERNAL_H */

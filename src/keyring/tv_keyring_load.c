@@ -28,10 +28,28 @@ load_failed(const char *path, TvError *err)
 	tv_report(FATAL, err);
 }
 
+/*
+ * The file is a base backup's.  Tools copy a file only as far as it reached
+ * when they first looked (pg_basebackup a moment before, pgBackRest when it
+ * makes its list), and fill up with zeros what has become shorter.  All that
+ * was there when the backup began comes before that, as compaction keeps
+ * records in order; what came after is in the WAL that follows.
+ */
+static bool
+ends_here(const uint8 *data, size_t len, uint64 pos)
+{
+	for (size_t i = pos + TV_KEYRING_RECORD_MAX; i < len; i++)
+	{
+		if (data[i] != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Records from the header to the end; returns where good records end. */
 static uint64
 load_records(const uint8 *data, size_t len, const TvKeyringHeader *header,
-			 XLogRecPtr redo, bool clean)
+			 XLogRecPtr redo, bool clean, bool from_backup)
 {
 	uint64		pos = TV_KEYRING_SECTOR;
 	TvError		err;
@@ -53,6 +71,8 @@ load_records(const uint8 *data, size_t len, const TvKeyringHeader *header,
 					 errdetail("Nothing depends on it yet: it is dropped.")));
 			return pos;
 		}
+		if (from_backup && status == TV_ERR_TRUNCATED && ends_here(data, len, pos))
+			return pos;
 		if (status == TV_ERR_VERSION)
 		{
 			(void) tv_error(&err, status, "keyring holds a record of a newer version, at byte " UINT64_FORMAT, pos);
@@ -123,6 +143,31 @@ read_whole(uint8 **data, size_t *len)
 	return true;
 }
 
+/*
+ * Cut the file of a base backup to its good records, before the server forgets
+ * that it is one.
+ */
+static void
+settle_backup(uint64 end)
+{
+	TvError		err;
+	int			fd = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
+
+	tv_keyring_shared->header.committed = end;
+	if (fd < 0 || ftruncate(fd, (off_t) end) != 0)
+	{
+		(void) tv_keyring_io_error(&err, "truncate", TV_KEYRING_PATH);
+		load_failed(TV_KEYRING_PATH, &err);
+	}
+	if (tv_keyring_write_header(fd, TV_KEYRING_PATH, &tv_keyring_shared->header, &err) != TV_OK ||
+		tv_keyring_sync_fd(fd, TV_KEYRING_PATH, &err) != TV_OK)
+		load_failed(TV_KEYRING_PATH, &err);
+	close(fd);
+	ereport(LOG,
+			(errmsg("keyring of the base backup ends at byte " UINT64_FORMAT, end),
+			 errdetail("It grew, or was rewritten, while it was copied. The write-ahead log has what is missing.")));
+}
+
 void
 tv_keyring_load(void)
 {
@@ -132,6 +177,8 @@ tv_keyring_load(void)
 	uint8	   *data;
 	size_t		len;
 	bool		clean;
+	bool		from_backup;
+	uint64		end;
 	XLogRecPtr	redo = tv_keyring_completed_checkpoint(&clean);
 	struct stat st;
 
@@ -153,7 +200,8 @@ tv_keyring_load(void)
 						header.system_identifier, GetSystemIdentifier());
 		load_failed(TV_KEYRING_PATH, &err);
 	}
-	if (header.committed > len)
+	from_backup = stat("backup_label", &st) == 0;
+	if (header.committed > len && !from_backup)
 	{
 		(void) tv_error(&err, TV_ERR_TRUNCATED, "keyring is truncated: %zu bytes of " UINT64_FORMAT " are left",
 						len, header.committed);
@@ -163,11 +211,14 @@ tv_keyring_load(void)
 	shared->header = header;
 	memcpy(shared->check, header.seed, sizeof(shared->check));
 	/* a backup is recovered from where its label says, slots may read before */
-	if (stat("backup_label", &st) == 0)
+	if (from_backup)
 		clean = false;
-	if (stat("backup_label", &st) == 0 || has_slots())
+	if (from_backup || has_slots())
 		redo = InvalidXLogRecPtr;
-	pg_atomic_write_u64(&shared->appended, load_records(data, len, &header, redo, clean));
+	end = load_records(data, len, &header, redo, clean, from_backup);
+	if (from_backup && end < Max(header.committed, len))
+		settle_backup(end);
+	pg_atomic_write_u64(&shared->appended, end);
 	/* what a crash left unsynced is synced before it is relied on */
 	pg_atomic_write_u64(&shared->flushed, 0);
 	shared->exists = true;
@@ -178,9 +229,12 @@ tv_keyring_load(void)
 void
 tv_keyring_recovered(void)
 {
+	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 
+	LWLockAcquire(file_lock, LW_EXCLUSIVE);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	tv_keyring_sweep(InvalidXLogRecPtr, true);
 	LWLockRelease(lock);
+	LWLockRelease(file_lock);
 }

@@ -83,8 +83,8 @@ check_master(const TvMasterKeyRecord *record, TvProvider *provider, TvError *err
  * tokens in files (SoftHSM) can miss one for a moment while another process
  * updates it, so that is tried again; a refused PIN never is.
  */
-static TvStatus
-open_provider(const TvMasterKeyRecord *record, TvProvider **provider, TvError *err)
+TvStatus
+tv_keyring_open_master(const TvMasterKeyRecord *record, TvProvider **provider, TvError *err)
 {
 	TvStatus	status = TV_OK;
 
@@ -106,13 +106,28 @@ open_provider(const TvMasterKeyRecord *record, TvProvider **provider, TvError *e
 	return status;
 }
 
+bool
+tv_keyring_is_same_master(TvProvider *provider, const TvMasterKeyRecord *record)
+{
+	uint8		aad[TV_WRAP_AAD_MAX];
+	size_t		aadlen = tv_keyring_master_check_aad(record, aad, sizeof(aad));
+	uint8	   *value = tv_secret_alloc(TV_KEY_LEN);
+	bool		same;
+
+	same = value != NULL &&
+		tv_provider_unwrap(provider, aad, aadlen, record->check, record->check_len,
+						   value, NULL) == TV_OK;
+	tv_secret_free(value);
+	return same;
+}
+
 /* The open provider of master key id, opening it if need be. */
 static TvStatus
 get_provider(uint64 id, TvProvider **provider, TvError *err)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvMasterKeyRecord record;
-	TvMasterKeyRecord *known;
+	TvMasterSlot *known;
 	OpenMaster *slot;
 	TvStatus	status;
 
@@ -128,7 +143,7 @@ get_provider(uint64 id, TvProvider **provider, TvError *err)
 	LWLockAcquire(lock, LW_SHARED);
 	known = tv_keyring_find_master(id);
 	if (known)
-		record = *known;
+		record = known->record;
 	LWLockRelease(lock);
 	if (known == NULL)
 		return tv_error(err, TV_ERR_CORRUPT, "keyring does not hold master key %016" INT64_MODIFIER "x", id);
@@ -139,7 +154,7 @@ get_provider(uint64 id, TvProvider **provider, TvError *err)
 		on_proc_exit(close_all, (Datum) 0);
 		exit_registered = true;
 	}
-	status = open_provider(&record, provider, err);
+	status = tv_keyring_open_master(&record, provider, err);
 	if (status != TV_OK)
 		return status;
 	slot = &opened[next_victim];
@@ -200,17 +215,49 @@ tv_keyring_unwrap(const TvTableKeyRecord *record, uint8 *key, TvError *err)
 	return status;
 }
 
-/* Make a master key's record: provider key, salt, check value. */
+/* Give a master key's record its check value. */
 static TvStatus
-make_master(TvMasterKeyRecord *record, TvError *err)
+add_check(TvMasterKeyRecord *record, TvProvider *provider, TvError *err)
 {
-	TvProvider *provider;
 	uint8		aad[TV_WRAP_AAD_MAX];
-	size_t		aadlen;
+	size_t		aadlen = tv_keyring_master_check_aad(record, aad, sizeof(aad));
 	size_t		len = sizeof(record->check);
-	uint8	   *value;
+	uint8	   *value = tv_secret_alloc(TV_KEY_LEN);
 	TvStatus	status;
 
+	if (value == NULL || tv_random(value, TV_KEY_LEN) != TV_OK)
+		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
+	else
+		status = tv_provider_wrap(provider, aad, aadlen, value, record->check, &len, err);
+	record->check_len = (uint16_t) len;
+	tv_secret_free(value);
+	return status;
+}
+
+static TvStatus
+check_names(const char *key_id, const char *uri, TvError *err)
+{
+	if (strlen(key_id) == 0 || strlen(key_id) > TV_KEYRING_KEY_ID_MAX)
+		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
+						"key id must have 1 to %d bytes, got %zu",
+						TV_KEYRING_KEY_ID_MAX, strlen(key_id));
+	if (strlen(uri) > TV_KEYRING_URI_MAX)
+		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
+						"key provider URI is longer than %d bytes", TV_KEYRING_URI_MAX);
+	return tv_provider_check_uri(uri, err);
+}
+
+TvStatus
+tv_keyring_make_master(TvMasterKeyRecord *record, const char *key_id, const char *uri,
+					   TvError *err)
+{
+	TvProvider *provider;
+	TvStatus	status = check_names(key_id, uri, err);
+
+	if (status != TV_OK)
+		return status;
+	strlcpy(record->key_id, key_id, sizeof(record->key_id));
+	strlcpy(record->uri, uri, sizeof(record->uri));
 	if (tv_random((uint8 *) &record->id, sizeof(record->id)) != TV_OK ||
 		tv_random(record->salt, sizeof(record->salt)) != TV_OK)
 		return tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
@@ -219,33 +266,24 @@ make_master(TvMasterKeyRecord *record, TvError *err)
 	status = tv_provider_open(record->uri, record->key_id, record->salt, true, &provider, err);
 	if (status != TV_OK)
 		return status;
-
-	value = tv_secret_alloc(TV_KEY_LEN);
-	if (value == NULL || tv_random(value, TV_KEY_LEN) != TV_OK)
-		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
-	else
-	{
-		aadlen = tv_keyring_master_check_aad(record, aad, sizeof(aad));
-		status = tv_provider_wrap(provider, aad, aadlen, value, record->check, &len, err);
-		record->check_len = (uint16_t) len;
-	}
-	tv_secret_free(value);
+	status = add_check(record, provider, err);
 	tv_provider_close(provider);
 	return status;
 }
 
-/* The record of the active master key of exactly that database. */
-static TvMasterKeyRecord *
-find_active(Oid database)
+/* Under both locks: nobody else has made one meanwhile. */
+static TvStatus
+check_has_none(const TvRecord *record, const void *context, bool *skip, TvError *err)
 {
-	TvMasterKeyRecord *record;
+	Oid			database = record->u.master_key.database;
 
-	for (uint32 i = 0; (record = tv_keyring_master_slot(i)) != NULL; i++)
-	{
-		if (record->database == database && !tv_keyring_master_retired(record))
-			return record;
-	}
-	return NULL;
+	if (tv_keyring_active_master(database) == NULL)
+		return TV_OK;
+	(void) tv_error(err, TV_ERR_KEY_EXISTS, "%s has a master key already",
+					database ? "this database" : "this cluster");
+	tv_error_hint(err, "To replace it: CALL tde_vault.rotate_master_key(%s).",
+				  database ? "" : "for_cluster => true");
+	return TV_ERR_KEY_EXISTS;
 }
 
 TvStatus
@@ -253,81 +291,103 @@ tv_keyring_create_master(Oid database, const char *key_id, const char *uri, TvEr
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvRecord	record;
-	TvMasterKeyRecord *known;
+	bool		skip;
 	TvStatus	status;
-
-	LWLockAcquire(lock, LW_SHARED);
-	known = find_active(database);
-	LWLockRelease(lock);
-	if (known != NULL)
-	{
-		(void) tv_error(err, TV_ERR_KEY_EXISTS, "%s has a master key already",
-						database ? "this database" : "this cluster");
-		tv_error_hint(err, "A database keeps its master key; rotation is not supported yet.");
-		return TV_ERR_KEY_EXISTS;
-	}
-	if (strlen(key_id) == 0 || strlen(key_id) > TV_KEYRING_KEY_ID_MAX)
-		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
-						"key id must have 1 to %d bytes, got %zu",
-						TV_KEYRING_KEY_ID_MAX, strlen(key_id));
-	if (strlen(uri) > TV_KEYRING_URI_MAX)
-		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
-						"key provider URI is longer than %d bytes", TV_KEYRING_URI_MAX);
-	status = tv_provider_check_uri(uri, err);
-	if (status != TV_OK)
-		return status;
 
 	memset(&record, 0, sizeof(record));
 	record.type = TV_RECORD_MASTER_KEY;
 	record.u.master_key.database = database;
-	strlcpy(record.u.master_key.key_id, key_id, sizeof(record.u.master_key.key_id));
-	strlcpy(record.u.master_key.uri, uri, sizeof(record.u.master_key.uri));
-	status = make_master(&record.u.master_key, err);
+	LWLockAcquire(lock, LW_SHARED);
+	status = check_has_none(&record, NULL, &skip, err);
+	LWLockRelease(lock);
+	if (status == TV_OK)
+		status = tv_keyring_make_master(&record.u.master_key, key_id, uri, err);
 	if (status != TV_OK)
 		return status;
-	status = tv_keyring_append(&record, true, err);
+	status = tv_keyring_append_if(&record, true, check_has_none, NULL, NULL, err);
 	if (status == TV_OK)
 		tv_keyring_tell(TV_EVENT_MASTER_CREATED, record.u.master_key.id, database, InvalidOid, NULL);
 	return status;
 }
 
 static void
-copy_master(const TvMasterKeyRecord *record, TvKeyringMaster *out)
+copy_master(const TvMasterSlot *slot, TvKeyringMaster *out)
 {
-	out->id = record->id;
-	out->database = record->database;
-	out->created = record->created;
-	out->retired = tv_keyring_master_retired(record);
-	strlcpy(out->key_id, record->key_id, sizeof(out->key_id));
-	strlcpy(out->uri, record->uri, sizeof(out->uri));
+	TvMasterSlot *active = tv_keyring_active_master(slot->record.database);
+
+	out->id = slot->record.id;
+	out->database = slot->record.database;
+	out->created = slot->record.created;
+	out->retired_at = slot->retired_at;
+	out->keys = slot->keys;
+	out->state = slot->retired ? TV_MASTER_RETIRED :
+		slot == active ? TV_MASTER_ACTIVE : TV_MASTER_ROTATING;
+	out->past = tv_keyring_master_is_past(slot);
+	strlcpy(out->key_id, slot->record.key_id, sizeof(out->key_id));
+	strlcpy(out->uri, slot->record.uri, sizeof(out->uri));
 }
 
 bool
 tv_keyring_master_at(uint32 i, TvKeyringMaster *out)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
-	TvMasterKeyRecord *record;
+	TvMasterSlot *slot;
 
 	LWLockAcquire(lock, LW_SHARED);
-	record = tv_keyring_master_slot(i);
-	if (record)
-		copy_master(record, out);
+	slot = tv_keyring_master_slot(i);
+	if (slot)
+		copy_master(slot, out);
 	LWLockRelease(lock);
-	return record != NULL;
+	return slot != NULL;
 }
 
 bool
 tv_keyring_master_for(Oid database, TvKeyringMaster *out)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
-	TvMasterKeyRecord *record;
+	TvMasterSlot *slot;
 
 	LWLockAcquire(lock, LW_SHARED);
-	record = find_active(database);
-	if (record == NULL)
-		record = find_active(InvalidOid);
-	if (record)
-		copy_master(record, out);
+	slot = tv_keyring_master_of(database);
+	if (slot)
+		copy_master(slot, out);
 	LWLockRelease(lock);
-	return record != NULL;
+	return slot != NULL;
+}
+
+/* A master key of database that is not known to go with it; 0: none. */
+static uint64
+next_to_retire(Oid database)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvMasterSlot *slot;
+	uint64		id = 0;
+
+	LWLockAcquire(lock, LW_SHARED);
+	for (uint32 i = 0; id == 0 && (slot = tv_keyring_master_slot(i)) != NULL; i++)
+	{
+		if (slot->record.database == database && !slot->database_dropped)
+			id = slot->record.id;
+	}
+	LWLockRelease(lock);
+	return id;
+}
+
+TvStatus
+tv_keyring_retire_masters(Oid database, TvError *err)
+{
+	TvRecord	record;
+
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_MASTER_KEY_RETIRED;
+	record.u.key_removal.epoch = TV_RETIRED_WITH_DATABASE;
+	record.u.key_removal.when = GetCurrentTimestamp();
+	while ((record.u.key_removal.id = next_to_retire(database)) != 0)
+	{
+		TvStatus	status = tv_keyring_append(&record, false, err);
+
+		if (status != TV_OK)
+			return status;
+	}
+	return TV_OK;
 }

@@ -121,15 +121,22 @@ tv_keyring_scope_of(const RelFileNode *node, TvKeyringScope *out)
 }
 
 bool
+tv_keyring_scope_at_locked(uint32 i, TvKeyringScope *out)
+{
+	if (i >= pg_atomic_read_u32(&shared->count))
+		return false;
+	copy_scope(&shared->scopes[i], out);
+	return true;
+}
+
+bool
 tv_keyring_scope_at(uint32 i, TvKeyringScope *out)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	bool		found;
 
 	LWLockAcquire(lock, LW_SHARED);
-	found = i < pg_atomic_read_u32(&shared->count);
-	if (found)
-		copy_scope(&shared->scopes[i], out);
+	found = tv_keyring_scope_at_locked(i, out);
 	LWLockRelease(lock);
 	return found;
 }

@@ -35,8 +35,8 @@ extern TvStatus tv_keyring_set_scope(Oid tablespace, Oid database, TvCipher ciph
 									 uint64 master_key, TvError *err);
 
 /*
- * As tv_keyring_key_for_table(), with cipher and master key of the scope.  A
- * master key that was retired is that of the database.
+ * As tv_keyring_key_for_table(), with cipher and master key of the scope; if
+ * that was rotated, with what took its place.
  */
 extern TvStatus tv_keyring_key_in_scope(Oid database, Oid table,
 										const TvKeyringScope *scope, uint64 *key,
@@ -44,6 +44,8 @@ extern TvStatus tv_keyring_key_in_scope(Oid database, Oid table,
 
 /* --- for the keyring; the caller holds TV_LOCK_KEYRING_TABLE --- */
 
+/* tv_keyring_scope_at() */
+extern bool tv_keyring_scope_at_locked(uint32 i, TvKeyringScope *out);
 /* Does the table say what the record says? */
 extern bool tv_keyring_has_scope(const TvScopeRecord *record);
 extern TvStatus tv_keyring_apply_scope(const TvScopeRecord *record, TvError *err);

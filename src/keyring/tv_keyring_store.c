@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "storage/fd.h"
+
 #include "base/tv_shmem.h"
 #include "keyring/tv_keyring_io.h"
 
@@ -60,12 +62,37 @@ create_file(TvError *err)
 	return TV_OK;
 }
 
+/*
+ * The keyring file, which this process keeps open until compaction or somebody
+ * else has put another in its place.  The caller holds the file's lock, at
+ * least shared.
+ */
 static TvStatus
 open_file(int *fd, TvError *err)
 {
-	*fd = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
-	if (*fd < 0)
+	static int	kept = -1;
+	static uint64 kept_generation = 0;
+	static bool reserved = false;
+	struct stat st;
+
+	if (kept >= 0 && kept_generation == tv_keyring_shared->header.generation &&
+		fstat(kept, &st) == 0 && st.st_nlink > 0)
+	{
+		*fd = kept;
+		return TV_OK;
+	}
+	if (!reserved)
+	{
+		ReserveExternalFD();	/* one for good; does not throw (fd.c) */
+		reserved = true;
+	}
+	if (kept >= 0)
+		close(kept);
+	kept = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
+	if (kept < 0)
 		return tv_keyring_io_error(err, "open", TV_KEYRING_PATH);
+	kept_generation = tv_keyring_shared->header.generation;
+	*fd = kept;
 	return TV_OK;
 }
 
@@ -103,107 +130,116 @@ cut_tail(int fd, uint64 pos, TvError *err)
 }
 
 /*
- * Need the record not be appended?  That is so if the tables say the same
- * already.  It is also so for a file whose key is gone: the keyring was copied
- * (by a base backup) after the table had been dropped and its key destroyed,
- * and what follows drops the file.
+ * Of a record that is replayed: need it not be appended?  That is so if the
+ * tables say the same already.  It is also so for a file whose key is gone:
+ * the keyring was copied (by a base backup) after the table had been dropped
+ * and its key destroyed, and what follows drops the file.
  */
-static bool
-says_nothing(const TvRecord *record)
+static TvStatus
+check_replayed(const TvRecord *record, const void *context, bool *skip, TvError *err)
 {
-	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
-	bool		result;
-
-	LWLockAcquire(lock, LW_SHARED);
-	result = tv_keyring_is_known(record) ||
+	*skip = tv_keyring_is_known(record) ||
 		(record->type == TV_RECORD_FILE &&
 		 tv_keyring_find_key(record->u.file.table_key, 0) == NULL);
-	LWLockRelease(lock);
-	return result;
+	return TV_OK;
 }
 
-/* As tv_keyring_append(); with unless_known, only if that changes something. */
+/* Bring the tables up to date with a record that the file now has at pos. */
 static TvStatus
-append(const TvRecord *record, bool sync, bool unless_known, TvError *err)
+apply(const TvRecord *record, uint64 pos, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	TvStatus	status;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	status = tv_keyring_apply(record, pos, err);
+	LWLockRelease(lock);
+	if (status != TV_ERR_NO_MEMORY || !tv_keyring_sweep_dropped())
+		return status;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	status = tv_keyring_apply(record, pos, err);
+	LWLockRelease(lock);
+	return status;
+}
+
+/* Write a record to the end of the file fd, and apply it. */
+static TvStatus
+append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
-	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
-	LWLock	   *table_lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	uint64		pos = pg_atomic_read_u64(&shared->appended);
 	uint8		buf[TV_KEYRING_RECORD_MAX];
 	uint8		check[TV_KEYRING_CHECK_LEN];
-	uint64		pos;
 	size_t		len;
-	int			fd = -1;
 	TvStatus	status = TV_OK;
 
-	LWLockAcquire(file_lock, LW_EXCLUSIVE);
-	if (unless_known && says_nothing(record))
-	{
-		LWLockRelease(file_lock);
-		return TV_OK;
-	}
-	if (!shared->exists)
-		status = create_file(err);
-	if (status == TV_OK)
-		status = open_file(&fd, err);
-	if (status != TV_OK)
-	{
-		LWLockRelease(file_lock);
-		return status;
-	}
-
-	pos = pg_atomic_read_u64(&shared->appended);
 	memcpy(check, shared->check, sizeof(check));
 	len = tv_keyring_record_encode(record, check, buf, sizeof(buf));
 	if (len == 0)
-		status = tv_error(err, TV_ERR_INVALID_ARGUMENT, "keyring record is too long");
-	if (status == TV_OK)
-		status = cut_tail(fd, pos, err);
+		return tv_error(err, TV_ERR_INVALID_ARGUMENT, "keyring record is too long");
+	status = cut_tail(fd, pos, err);
 	if (status == TV_OK)
 		status = tv_keyring_write_at(fd, buf, len, pos, TV_KEYRING_PATH, err);
 	if (status == TV_OK)
-	{
-		LWLockAcquire(table_lock, LW_EXCLUSIVE);
-		status = tv_keyring_apply(record, pos, err);
-		LWLockRelease(table_lock);
-	}
-	if (status == TV_ERR_NO_MEMORY && tv_keyring_sweep_dropped())
-	{
-		LWLockAcquire(table_lock, LW_EXCLUSIVE);
-		status = tv_keyring_apply(record, pos, err);
-		LWLockRelease(table_lock);
-	}
+		status = apply(record, pos, err);
 	if (status != TV_OK)
 	{
 		/* leave no half record; the next append overwrites what stays */
 		if (ftruncate(fd, (off_t) pos) != 0)
 			elog(LOG, "could not truncate file \"%s\": %m", TV_KEYRING_PATH);
+		return status;
 	}
-	else
+	memcpy(shared->check, check, sizeof(check));
+	pg_atomic_write_u64(&shared->appended, pos + len);
+	if (log_record && !log_record(record, sync))
+		sync = true;
+	return sync ? commit_file(fd, err) : TV_OK;
+}
+
+TvStatus
+tv_keyring_append_if(const TvRecord *record, bool sync, TvAppendCheck check,
+					 const void *context, bool *appended, TvError *err)
+{
+	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
+	LWLock	   *table_lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		skip = false;
+	TvStatus	status = TV_OK;
+	int			fd;
+
+	LWLockAcquire(file_lock, LW_EXCLUSIVE);
+	if (check)
 	{
-		memcpy(shared->check, check, sizeof(check));
-		pg_atomic_write_u64(&shared->appended, pos + len);
-		if (log_record && !log_record(record, sync))
-			sync = true;
-		if (sync)
-			status = commit_file(fd, err);
-		tv_keyring_tidy(fd);
+		LWLockAcquire(table_lock, LW_SHARED);
+		status = check(record, context, &skip, err);
+		LWLockRelease(table_lock);
 	}
-	close(fd);
+	if (status == TV_OK && !skip)
+	{
+		if (!tv_keyring_shared->exists)
+			status = create_file(err);
+		if (status == TV_OK)
+			status = open_file(&fd, err);
+		if (status == TV_OK)
+			status = append_record(fd, record, sync, err);
+		if (status == TV_OK)
+			tv_keyring_tidy(fd);
+	}
 	LWLockRelease(file_lock);
+	if (appended)
+		*appended = status == TV_OK && !skip;
 	return status;
 }
 
 TvStatus
 tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
 {
-	return append(record, sync, false, err);
+	return tv_keyring_append_if(record, sync, NULL, NULL, NULL, err);
 }
 
 TvStatus
 tv_keyring_replay(const TvRecord *record, TvError *err)
 {
-	return append(record, false, true, err);
+	return tv_keyring_append_if(record, false, check_replayed, NULL, NULL, err);
 }
 
 TvStatus
@@ -219,12 +255,9 @@ tv_keyring_flush(TvError *err)
 	lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	status = open_file(&fd, err);
-	if (status == TV_OK)
-	{
-		if (pg_atomic_read_u64(&shared->flushed) != pg_atomic_read_u64(&shared->appended))
-			status = commit_file(fd, err);
-		close(fd);
-	}
+	if (status == TV_OK &&
+		pg_atomic_read_u64(&shared->flushed) != pg_atomic_read_u64(&shared->appended))
+		status = commit_file(fd, err);
 	LWLockRelease(lock);
 	return status;
 }
@@ -253,7 +286,6 @@ tv_keyring_read_at(uint64 pos, TvRecord *record, TvError *err)
 	got = pg_pread(fd, buf, sizeof(buf), (off_t) pos);
 	if (status == TV_OK && got < 0)
 		status = tv_keyring_io_error(err, "read", TV_KEYRING_PATH);
-	close(fd);
 	if (status != TV_OK)
 		return status;
 	status = tv_keyring_record_decode(buf, got, pos, before, record, &used);

@@ -16,18 +16,19 @@
 #include "base/tv_shmem.h"
 #include "keyring/tv_keyring_scope.h"
 
-typedef struct MasterSlot
-{
-	TvMasterKeyRecord record;
-	bool		retired;
-} MasterSlot;
+/*
+ * How long the first wrap of a key is kept after its master key was retired.
+ * A base backup that copies only as much of the file as there was when it
+ * looked, and recovers from then on, finds it there; so this is longer than
+ * any base backup takes.
+ */
+#define OUTLIVED_AFTER (INT64CONST(7) * 86400 * 1000000)	/* microseconds */
 
 static uint32 *file_heads;
 static uint32 *id_heads;
 static uint32 *table_heads;
 static TvFileSlot *files;
 static TvKeySlot *keys;
-static MasterSlot *masters;
 static uint32 n_buckets;
 
 void
@@ -43,7 +44,7 @@ tv_keyring_table_init(void)
 	table_heads = id_heads + n_buckets;
 	files = tv_shmem_region("the keyring", max * sizeof(TvFileSlot), false, NULL);
 	keys = tv_shmem_region("the keyring", max * sizeof(TvKeySlot), false, NULL);
-	masters = tv_shmem_region("the keyring", TV_MASTER_MAX * sizeof(MasterSlot), false, NULL);
+	tv_keyring_master_table_init();
 }
 
 /* Shared memory was made anew: start empty. The mappings live on. */
@@ -51,6 +52,7 @@ void
 tv_keyring_table_reset(void)
 {
 	memset(file_heads, 0, 3 * (Size) n_buckets * sizeof(uint32));
+	tv_keyring_master_table_reset();
 }
 
 static uint32
@@ -140,29 +142,6 @@ tv_keyring_find_table(Oid database, Oid table)
 	return newest;
 }
 
-TvMasterKeyRecord *
-tv_keyring_master_slot(uint32 i)
-{
-	return i < tv_keyring_shared->n_masters ? &masters[i].record : NULL;
-}
-
-TvMasterKeyRecord *
-tv_keyring_find_master(uint64 id)
-{
-	for (uint32 i = 0; i < tv_keyring_shared->n_masters; i++)
-	{
-		if (masters[i].record.id == id)
-			return &masters[i].record;
-	}
-	return NULL;
-}
-
-bool
-tv_keyring_master_retired(const TvMasterKeyRecord *master)
-{
-	return ((const MasterSlot *) master)->retired;
-}
-
 static TvStatus
 no_room(TvError *err)
 {
@@ -170,22 +149,6 @@ no_room(TvError *err)
 					"more than %d encrypted relation files", tv_setting_max_relation_files);
 	tv_error_hint(err, "Raise tde_vault.max_relation_files and restart the server.");
 	return TV_ERR_NO_MEMORY;
-}
-
-static TvStatus
-apply_master(const TvMasterKeyRecord *record, TvError *err)
-{
-	TvMasterKeyRecord *known = tv_keyring_find_master(record->id);
-
-	if (known == NULL)
-	{
-		if (tv_keyring_shared->n_masters >= TV_MASTER_MAX)
-			return tv_error(err, TV_ERR_NO_MEMORY, "more than %d master keys", TV_MASTER_MAX);
-		known = &masters[tv_keyring_shared->n_masters++].record;
-		((MasterSlot *) known)->retired = false;
-	}
-	*known = *record;
-	return TV_OK;
 }
 
 static void
@@ -224,6 +187,10 @@ apply_table_key(const TvTableKeyRecord *record, uint64 pos, TvError *err)
 	if (key != NULL)
 	{
 		/* wrapped anew by another master key: the key itself is the same */
+		tv_keyring_count_wrapped(key->master_key, -1);
+		tv_keyring_count_wrapped(record->master_key, 1);
+		if (key->pos == key->first_pos)
+			tv_keyring_shared->n_rewrapped++;
 		key->master_key = record->master_key;
 		key->pos = pos;
 		return TV_OK;
@@ -248,9 +215,12 @@ apply_table_key(const TvTableKeyRecord *record, uint64 pos, TvError *err)
 	key->master_key = record->master_key;
 	key->created = record->created;
 	key->pos = pos;
+	key->first_pos = pos;
+	key->first_master = record->master_key;
 	key->files = newest ? newest->files : 0;
 	key->dropped = newest ? newest->dropped : 0;
 	link_key(slot);
+	tv_keyring_count_wrapped(key->master_key, 1);
 	tv_keyring_shared->n_keys++;
 	return TV_OK;
 }
@@ -266,6 +236,9 @@ destroy_key(uint64 id)
 		uint32		slot = key - keys;
 
 		unlink_key(slot);
+		tv_keyring_count_wrapped(key->master_key, -1);
+		if (key->pos != key->first_pos)
+			tv_keyring_shared->n_rewrapped--;
 		tv_secret_wipe(key, sizeof(*key));
 		key->flags = TV_KEY_FREE;
 		key->next_id = tv_keyring_shared->key_free;
@@ -420,13 +393,11 @@ tv_keyring_sweep(XLogRecPtr redo, bool unused)
 TvStatus
 tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 {
-	TvMasterKeyRecord *master;
-
 	changed();
 	switch (record->type)
 	{
 		case TV_RECORD_MASTER_KEY:
-			return apply_master(&record->u.master_key, err);
+			return tv_keyring_apply_master(&record->u.master_key, err);
 		case TV_RECORD_TABLE_KEY:
 			return apply_table_key(&record->u.table_key, pos, err);
 		case TV_RECORD_FILE:
@@ -441,9 +412,7 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 			destroy_key(record->u.key_removal.id);
 			return TV_OK;
 		case TV_RECORD_MASTER_KEY_RETIRED:
-			master = tv_keyring_find_master(record->u.key_removal.id);
-			if (master)
-				((MasterSlot *) master)->retired = true;
+			tv_keyring_apply_retired(&record->u.key_removal);
 			return TV_OK;
 		case TV_RECORD_NONCE_PREFIX:
 			tv_keyring_apply_prefix(&record->u.nonce_prefix);
@@ -466,22 +435,47 @@ is_known_file(const TvFileRecord *record)
 		(file->flags & ~TV_SLOT_VERIFIED) == (record->flags & (TV_FILE_SEALED | TV_FILE_BINDING));
 }
 
+/*
+ * A key moves from master key to master key in the order in which those were
+ * made (tv_keyring_rotate.c).  So a wrap by an older one than it has now was
+ * known once.
+ */
+static bool
+is_known_key(const TvTableKeyRecord *record)
+{
+	TvKeySlot  *key = tv_keyring_find_key(record->id, record->epoch);
+	TvMasterSlot *now;
+	TvMasterSlot *then;
+
+	if (key == NULL)
+		return false;
+	now = tv_keyring_find_master(key->master_key);
+	then = tv_keyring_find_master(record->master_key);
+	return now == then || (now && then && tv_keyring_master_before(then, now));
+}
+
+static bool
+is_known_retirement(const TvKeyRemovalRecord *record)
+{
+	TvMasterSlot *master = tv_keyring_find_master(record->id);
+
+	return master == NULL ||
+		(master->retired && (master->database_dropped || record->epoch != TV_RETIRED_WITH_DATABASE));
+}
+
 bool
 tv_keyring_is_known(const TvRecord *record)
 {
 	RelFileNode node = {record->u.removal.tablespace, record->u.removal.database,
 	record->u.removal.relation};
-	TvMasterKeyRecord *master;
 	TvFileSlot *file;
-	TvKeySlot  *key;
 
 	switch (record->type)
 	{
 		case TV_RECORD_MASTER_KEY:
 			return tv_keyring_find_master(record->u.master_key.id) != NULL;
 		case TV_RECORD_TABLE_KEY:
-			key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
-			return key != NULL && key->master_key == record->u.table_key.master_key;
+			return is_known_key(&record->u.table_key);
 		case TV_RECORD_FILE:
 			return is_known_file(&record->u.file);
 		case TV_RECORD_FILE_DROPPED:
@@ -492,8 +486,7 @@ tv_keyring_is_known(const TvRecord *record)
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			return tv_keyring_find_key(record->u.key_removal.id, 0) == NULL;
 		case TV_RECORD_MASTER_KEY_RETIRED:
-			master = tv_keyring_find_master(record->u.key_removal.id);
-			return master == NULL || tv_keyring_master_retired(master);
+			return is_known_retirement(&record->u.key_removal);
 		case TV_RECORD_NONCE_PREFIX:
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_SCOPE:
@@ -502,21 +495,49 @@ tv_keyring_is_known(const TvRecord *record)
 	return false;
 }
 
-bool
-tv_keyring_is_live(const TvRecord *record, uint64 pos)
+/*
+ * Of a key's records the newest counts.  The first is kept as well, as files
+ * that use the key come after it, until the newest can stand in its place.
+ */
+static bool
+is_live_key(const TvTableKeyRecord *record, uint64 pos, int64 now, uint64 *instead)
 {
+	TvKeySlot  *key = tv_keyring_find_key(record->id, record->epoch);
+	TvMasterSlot *master;
+	bool		outlived;
+
+	if (key == NULL || (pos != key->pos && pos != key->first_pos))
+		return false;
+	if (key->pos == key->first_pos)
+		return true;
+	master = tv_keyring_find_master(key->first_master);
+	outlived = master == NULL ||
+		(master->retired && master->retired_at < now - OUTLIVED_AFTER);
+	if (pos == key->pos)
+		return !outlived;
+	if (outlived)
+		*instead = key->pos;
+	return true;
+}
+
+bool
+tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now, uint64 *instead)
+{
+	TvMasterSlot *master;
 	TvFileSlot *file;
-	TvKeySlot  *key;
 	RelFileNode node;
 
+	*instead = 0;
 	switch (record->type)
 	{
 		case TV_RECORD_MASTER_KEY:
+			master = tv_keyring_find_master(record->u.master_key.id);
+			return master == NULL || !tv_keyring_master_is_past(master);
 		case TV_RECORD_MASTER_KEY_RETIRED:
-			return true;
+			master = tv_keyring_find_master(record->u.key_removal.id);
+			return master != NULL && !tv_keyring_master_is_past(master);
 		case TV_RECORD_TABLE_KEY:
-			key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
-			return key != NULL && key->pos == pos;
+			return is_live_key(&record->u.table_key, pos, now, instead);
 		case TV_RECORD_FILE:
 			node.spcNode = record->u.file.tablespace;
 			node.dbNode = record->u.file.database;
@@ -552,8 +573,15 @@ tv_keyring_moved(const TvRecord *record, uint64 pos)
 	if (record->type == TV_RECORD_TABLE_KEY)
 	{
 		key = tv_keyring_find_key(record->u.table_key.id, record->u.table_key.epoch);
-		if (key != NULL)
-			key->pos = pos;
+		if (key == NULL)
+			return;
+		if (!(key->flags & TV_KEY_MOVED))
+		{
+			key->first_pos = pos;
+			key->first_master = record->u.table_key.master_key;
+		}
+		key->flags |= TV_KEY_MOVED;
+		key->pos = pos;
 	}
 	else if (record->type == TV_RECORD_FILE)
 	{
@@ -563,5 +591,21 @@ tv_keyring_moved(const TvRecord *record, uint64 pos)
 		file = tv_keyring_find_file(&node);
 		if (file != NULL)
 			file->pos = pos;
+	}
+}
+
+void
+tv_keyring_all_moved(void)
+{
+	tv_keyring_shared->n_rewrapped = 0;
+	for (uint32 slot = 1; slot <= tv_keyring_shared->key_top; slot++)
+	{
+		TvKeySlot  *key = tv_keyring_key_slot(slot);
+
+		if (key == NULL)
+			continue;
+		key->flags &= ~TV_KEY_MOVED;
+		if (key->pos != key->first_pos)
+			tv_keyring_shared->n_rewrapped++;
 	}
 }

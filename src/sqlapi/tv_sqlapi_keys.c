@@ -5,9 +5,17 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
@@ -16,6 +24,8 @@
 #include "page/tv_page_smgr.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_create_master_key);
+PG_FUNCTION_INFO_V1(tv_sql_rotate_master_key);
+PG_FUNCTION_INFO_V1(tv_sql_master_key_rotation);
 PG_FUNCTION_INFO_V1(tv_heap_handler);
 
 static void
@@ -55,6 +65,190 @@ tv_sql_create_master_key(PG_FUNCTION_ARGS)
 	if (tv_keyring_create_master(for_cluster ? InvalidOid : MyDatabaseId, key_id, uri, &err) != TV_OK)
 		tv_report(ERROR, &err);
 	PG_RETURN_VOID();
+}
+
+/* Whether a rotation runs is a lock, so that it ends with its session. */
+#define ROTATION_LOCK_SUBID 1
+
+/* What a rotation does now, for the errors and the notice that may end it. */
+typedef struct Rotation
+{
+	TvRotation	state;
+	const char *owner;			/* whose master key: for messages */
+} Rotation;
+
+/*
+ * What it has written is no transaction's: a ROLLBACK would seem to take it
+ * back and would not.
+ */
+static void
+refuse_transaction_block(FunctionCallInfo fcinfo)
+{
+	CallContext *context = (CallContext *) fcinfo->context;
+
+	if (context != NULL && IsA(context, CallContext) && !context->atomic)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+			 errmsg("rotate_master_key cannot run inside a transaction block"),
+			 errdetail("What it does cannot be rolled back.")));
+}
+
+/* The database that was named is the one that we are in. */
+static void
+check_database_name(const char *name)
+{
+	Oid			database = get_database_oid(name, true);
+
+	if (!OidIsValid(database))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_DATABASE),
+				 errmsg("database \"%s\" does not exist", name)));
+	if (database != MyDatabaseId)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot rotate the master key of another database"),
+				 errhint("Connect to database \"%s\" and rotate it there.", name)));
+}
+
+/*
+ * Whoever chooses the provider can choose one whose key they know.  That is
+ * for a superuser; others rotate within what is configured.
+ */
+static void
+check_may_choose(const char *uri)
+{
+	if (uri == NULL || superuser() ||
+		(tv_setting_key_provider != NULL && strcmp(uri, tv_setting_key_provider) == 0))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to choose a key provider"),
+			 errdetail("Only a superuser may name one that tde_vault.key_provider does not."),
+			 errhint("Leave the provider out, or have tde_vault.key_provider set to it.")));
+}
+
+static void
+lock_rotation(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, ROTATION_LOCK_SUBID);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("a master key is being rotated already"),
+			 errhint("Wait until that has ended; see tde_vault.master_key_rotation().")));
+}
+
+static void
+rotation_context(void *arg)
+{
+	Rotation   *rotation = arg;
+
+	errcontext("rotation of the master key of %s: " UINT64_FORMAT " of " UINT64_FORMAT " table keys are wrapped by \"%s\"; the same command goes on from there",
+			   rotation->owner, rotation->state.done,
+			   Max(rotation->state.done, rotation->state.total), rotation->state.key_id);
+}
+
+static void
+end_rotation(int code, Datum arg)
+{
+	tv_keyring_rotation_end();
+}
+
+static void
+wrap_all_anew(Rotation *rotation)
+{
+	ErrorContextCallback context = {error_context_stack, rotation_context, rotation};
+	TvError		err;
+
+	error_context_stack = &context;
+	while (!rotation->state.finished)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (tv_keyring_rotation_step(&rotation->state, &err) != TV_OK)
+			tv_report(ERROR, &err);
+	}
+	error_context_stack = context.previous;
+}
+
+static void
+rotate(Oid database, const char *key_id, const char *uri)
+{
+	Rotation	rotation;
+	TvError		err;
+
+	rotation.owner = OidIsValid(database) ?
+		psprintf("database \"%s\"", get_database_name(database)) : "the cluster";
+	if (tv_keyring_rotation_begin(database, key_id, uri, &rotation.state, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	if (rotation.state.resumed)
+		ereport(NOTICE,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("the rotation to master key \"%s\" had not ended, and goes on",
+						rotation.state.key_id)));
+	if (rotation.state.first)
+		ereport(NOTICE,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("%s has a master key of its own now: \"%s\"",
+						rotation.owner, rotation.state.key_id),
+				 errdetail("Until now it used the cluster's, \"%s\", which stays as it is.",
+						   rotation.state.old_key_id)));
+	PG_ENSURE_ERROR_CLEANUP(end_rotation, (Datum) 0);
+	{
+		wrap_all_anew(&rotation);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_rotation, (Datum) 0);
+	tv_keyring_rotation_end();
+	ereport(NOTICE,
+			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("master key of %s is \"%s\" now", rotation.owner, rotation.state.key_id),
+			 errdetail_plural(UINT64_FORMAT " table key was wrapped anew.",
+							  UINT64_FORMAT " table keys were wrapped anew.",
+							  rotation.state.done, rotation.state.done)));
+}
+
+/* rotate_master_key(key_id, provider, for_cluster, database) */
+Datum
+tv_sql_rotate_master_key(PG_FUNCTION_ARGS)
+{
+	char	   *key_id = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *uri = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		for_cluster = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+
+	require_attached();
+	refuse_transaction_block(fcinfo);
+	PreventCommandIfReadOnly("ROTATE MASTER KEY");
+	if (!PG_ARGISNULL(3))
+		check_database_name(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	check_may_choose(uri);
+	lock_rotation();
+	rotate(for_cluster ? InvalidOid : MyDatabaseId, key_id, uri);
+	PG_RETURN_VOID();
+}
+
+/* master_key_rotation() -> setof (pid, database, keys_done, keys_total, started) */
+Datum
+tv_sql_master_key_rotation(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TvRotationProgress progress;
+	Datum		values[5];
+	bool		nulls[5] = {0};
+
+	SetSingleFuncCall(fcinfo, 0);
+	if (!tv_keyring_rotation_progress(&progress))
+		return (Datum) 0;
+	values[0] = Int32GetDatum(progress.pid);
+	values[1] = ObjectIdGetDatum(progress.database);
+	nulls[1] = !OidIsValid(progress.database);
+	values[2] = Int64GetDatum(progress.done);
+	values[3] = Int64GetDatum(progress.total);
+	values[4] = TimestampTzGetDatum(progress.started);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	return (Datum) 0;
 }
 
 /* The handler of access method tde_heap. */

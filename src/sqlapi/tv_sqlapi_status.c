@@ -139,7 +139,25 @@ tv_sql_verify_relation(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* tv_master_keys() -> setof (id, database, key_id, provider, created, retired) */
+static const char *
+master_state(TvMasterState state)
+{
+	switch (state)
+	{
+		case TV_MASTER_ACTIVE:
+			return "active";
+		case TV_MASTER_ROTATING:
+			return "rotating";
+		case TV_MASTER_RETIRED:
+			return "retired";
+	}
+	return NULL;
+}
+
+/*
+ * tv_master_keys() -> setof (id, database, key_id, provider, created, state,
+ * keys), in the order in which they were made
+ */
 Datum
 tv_sql_master_keys(PG_FUNCTION_ARGS)
 {
@@ -149,11 +167,13 @@ tv_sql_master_keys(PG_FUNCTION_ARGS)
 	SetSingleFuncCall(fcinfo, 0);
 	for (uint32 i = 0; tv_keyring_master_at(i, &master); i++)
 	{
-		Datum		values[6];
-		bool		nulls[6] = {0};
+		Datum		values[7];
+		bool		nulls[7] = {0};
 		char		id[KEY_NAME_LEN];
 		char		uri[TV_PROVIDER_URI_MAX];
 
+		if (master.past)
+			continue;
 		key_name(master.id, id);
 		tv_provider_display_uri(master.uri, uri, sizeof(uri));
 		values[0] = CStringGetTextDatum(id);
@@ -162,7 +182,8 @@ tv_sql_master_keys(PG_FUNCTION_ARGS)
 		values[2] = CStringGetTextDatum(master.key_id);
 		values[3] = CStringGetTextDatum(uri);
 		values[4] = TimestampTzGetDatum(master.created);
-		values[5] = BoolGetDatum(master.retired);
+		values[5] = CStringGetTextDatum(master_state(master.state));
+		values[6] = Int32GetDatum(master.keys);
 		put_row(rsinfo, values, nulls);
 	}
 	return (Datum) 0;
