@@ -18,6 +18,7 @@
 
 #include "base/tv_report.h"
 #include "page/tv_page_decide.h"
+#include "vault/tv_vault_audit.h"
 
 /* How much an answer weighs; a later one takes the place of a lighter one. */
 static int
@@ -309,6 +310,7 @@ tv_vault_enforce(const TvAnswer *answer, const char *object, TvAction action)
 {
 	if (answer->verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
+	tv_vault_audit_answer(answer, object, action);
 	if (!answer->simulate)
 		refuse(answer, object, action);
 }

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 
 #include "base/tv_report.h"
+#include "vault/tv_vault_audit.h"
 
 #define POLICY_LOCK 0x5456		/* objsubid of the lock; a database has no columns */
 
@@ -153,6 +154,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId id, SubTransactionId p
 		bool		outermost = saved->next == NULL;
 		TvPolicy   *before = saved->policy;
 
+		tv_vault_audit_rolled_back(!outermost);
 		pop(false);
 		if (outermost)
 		{
@@ -210,12 +212,14 @@ transaction_ends(XactEvent event, void *arg)
 			written = true;
 			break;
 		case XACT_EVENT_COMMIT:
+			tv_vault_audit_committed(working->number);
 			forget();
 			tv_vault_local_settle();
 			break;
 		case XACT_EVENT_ABORT:
 			if (written)
 				put_back();
+			tv_vault_audit_rolled_back(false);
 			forget();
 			tv_vault_local_replace(NULL);
 			break;

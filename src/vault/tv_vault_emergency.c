@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/tv_report.h"
+#include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_rights.h"
 
 #define COMMAND "EMERGENCY UNLOCK"
@@ -108,6 +109,7 @@ tv_vault_emergency_unlock(const char *name, const char *authorized_by, const cha
 		tv_vault_out_of_memory();
 	new.id = ++policy->last_emergency;
 	*entry = new;
+	tv_vault_audit_emergency(COMMAND, entry, reason);
 	tv_vault_change_done();
 	return new.id;
 }
@@ -162,6 +164,7 @@ tv_vault_approve_emergency(uint64 id)
 	check_can_be_approved(policy, emergency);
 	emergency->approved = GetCurrentTimestamp();
 	emergency->expires = emergency->approved + emergency->valid_for;
+	tv_vault_audit_emergency(APPROVE, emergency, emergency->reason);
 	tv_vault_change_done();
 }
 
@@ -193,5 +196,6 @@ tv_vault_review_emergency(uint64 id, const char *note)
 	emergency->reviewed = GetCurrentTimestamp();
 	emergency->reviewer = GetAuthenticatedUserId();
 	emergency->note = tv_vault_keep_text(policy, note);
+	tv_vault_audit_emergency(REVIEW, emergency, note);
 	tv_vault_change_done();
 }

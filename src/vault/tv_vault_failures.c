@@ -21,6 +21,7 @@
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "base/tv_shmem.h"
+#include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_failures_format.h"
 
 #define FAILURES_PATH "tde_vault/failures"
@@ -157,6 +158,7 @@ entry_for(uint32 realm, TimestampTz now)
 static void
 refuse_locked_out(const char *name, TimestampTz until)
 {
+	tv_vault_audit_unlock(name, TV_AUDIT_CRITICAL, TV_AUDIT_DENIED, "the user is locked out");
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_LOCKED_OUT),
 			 errmsg("locked out of realm \"%s\" after too many wrong vault passwords", name),

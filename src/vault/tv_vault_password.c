@@ -14,6 +14,7 @@
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "crypto/tv_kdf.h"
+#include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_failures.h"
 #include "vault/tv_vault_rights.h"
 #include "vault/tv_vault_verifier.h"
@@ -107,6 +108,7 @@ tv_vault_grant_password(const char *name, const char *role_name, const char *pas
 	}
 	store_password(policy, realm->id, role, password, end);
 	tv_vault_attempts_forgive(realm->id, role);
+	tv_vault_audit_change(GRANT, name, role_name);
 	tv_vault_change_done();
 	return generated;
 }
@@ -121,7 +123,9 @@ tv_vault_revoke_password(const char *name, const char *role_name)
 
 	tv_vault_require_owner(realm, REVOKE);
 	remove_password(policy, realm->id, role, &found);
-	if (!found)
+	if (found)
+		tv_vault_audit_change(REVOKE, name, role_name);
+	else
 		ereport(NOTICE,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("role \"%s\" has no vault password for realm \"%s\"", role_name, name)));
@@ -160,6 +164,9 @@ active_vault(const char *command)
 static void
 refuse_password(const char *realm, int failures)
 {
+	tv_vault_audit_unlock(realm, tv_vault_attempt_locks_out(failures) ? TV_AUDIT_CRITICAL : TV_AUDIT_WARNING,
+						  TV_AUDIT_DENIED, tv_vault_attempt_locks_out(failures) ?
+						  "wrong vault password; the user is locked out" : "wrong vault password");
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_PASSWORD),
 			 errmsg("vault password for realm \"%s\" is not correct", realm),
@@ -171,6 +178,7 @@ refuse_password(const char *realm, int failures)
 static void
 refuse_unlock(const char *realm)
 {
+	tv_vault_audit_unlock(realm, TV_AUDIT_WARNING, TV_AUDIT_DENIED, "no valid vault password");
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
 			 errmsg("not authorized for realm \"%s\"", realm),
@@ -271,6 +279,8 @@ unlock(const char *name, const char *password, const uint8 *nonce, const uint8 *
 	if (status == TV_ERR_AUTH)
 		refuse_password(name, failures);
 	tv_vault_check_status(status, "check the vault password");
+	tv_vault_audit_unlock(name, TV_AUDIT_NOTICE, TV_AUDIT_SUCCESS,
+						  proof ? "challenge and response" : "vault password");
 	tv_vault_session_unlock(&found, tv_setting_unlock_timeout);
 	tv_vault_attempt_succeeded(id);
 	upgrade(&found, password);
@@ -336,6 +346,7 @@ tv_vault_unlock_response(const char *name, const uint8 *proof, size_t len)
 void
 tv_vault_lock_realm(const char *name)
 {
+	tv_vault_audit_lock(name);
 	if (name == NULL)
 		tv_vault_lock_session();
 	else

@@ -25,6 +25,7 @@
 #include "utils/varlena.h"
 
 #include "base/tv_report.h"
+#include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_objects.h"
 #include "vault/tv_vault_rights.h"
 
@@ -60,6 +61,7 @@ tv_vault_create_realm(const TvNewRealm *new)
 	realm->password = new->require_password;
 	realm->created = GetCurrentTimestamp();
 	policy->has_admin = true;
+	tv_vault_audit_change("CREATE REALM", new->name, NULL);
 	tv_vault_change_done();
 }
 
@@ -103,6 +105,7 @@ tv_vault_drop_realm(const char *name, bool if_exists)
 		if (policy->rules[i].kind == TV_OBJECT_REALM && policy->rules[i].object == id)
 			tv_policy_remove_rule(policy, i);
 	}
+	tv_vault_audit_change("DROP REALM", name, NULL);
 	tv_vault_change_done();
 }
 
@@ -248,6 +251,7 @@ tv_vault_realm_add(const char *name, List *tables, List *schemas)
 
 		check_table(table);
 		add_object(policy, table, TV_OBJECT_TABLE, realm->id);
+		tv_vault_audit_change("ALTER REALM ADD TABLE", name, lfirst(lc));
 	}
 	foreach(lc, schemas)
 	{
@@ -255,6 +259,7 @@ tv_vault_realm_add(const char *name, List *tables, List *schemas)
 
 		check_schema(schema);
 		add_object(policy, schema, TV_OBJECT_SCHEMA, realm->id);
+		tv_vault_audit_change("ALTER REALM ADD SCHEMA", name, lfirst(lc));
 	}
 	tv_vault_change_done();
 }
@@ -274,6 +279,8 @@ remove_object(TvPolicy *policy, Oid oid, TvObjectKind kind, const TvRealm *realm
 						kind == TV_OBJECT_TABLE ? "table" : "schema", name, realm->name),
 				 errhint("tde_vault.realm_objects shows what is.")));
 	tv_policy_remove_object(policy, i);
+	tv_vault_audit_change(kind == TV_OBJECT_TABLE ? "ALTER REALM REMOVE TABLE" : "ALTER REALM REMOVE SCHEMA",
+						  realm->name, name);
 }
 
 void
@@ -302,6 +309,7 @@ tv_vault_realm_owner(const char *name, const char *owner)
 
 	tv_vault_require_owner(realm, "ALTER REALM");
 	realm->owner = tv_vault_find_role(owner);
+	tv_vault_audit_change("ALTER REALM OWNER", name, owner);
 	tv_vault_change_done();
 }
 
@@ -314,6 +322,7 @@ tv_vault_realm_description(const char *name, const char *description)
 	tv_vault_require_owner(realm, "ALTER REALM");
 	tv_vault_check_text("description", description);
 	realm->description = tv_vault_keep_text(policy, description);
+	tv_vault_audit_change("ALTER REALM DESCRIPTION", name, NULL);
 	tv_vault_change_done();
 }
 
@@ -340,6 +349,7 @@ tv_vault_realm_mode(const char *name, const char *mode)
 
 	tv_vault_require_owner(realm, "ALTER REALM");
 	realm->mode = tv_vault_mode_named(mode);
+	tv_vault_audit_change("ALTER REALM MODE", name, mode);
 	tv_vault_change_done();
 }
 
@@ -378,6 +388,7 @@ tv_vault_realm_authorize(const char *name, List *roles)
 		entry->role = role;
 		entry->grantor = GetAuthenticatedUserId();
 		entry->granted = GetCurrentTimestamp();
+		tv_vault_audit_change("ALTER REALM AUTHORIZE", name, lfirst(lc));
 	}
 	tv_vault_change_done();
 }
@@ -412,7 +423,9 @@ tv_vault_realm_revoke(const char *name, List *roles)
 				found = true;
 			}
 		}
-		if (!found)
+		if (found)
+			tv_vault_audit_change("ALTER REALM REVOKE", name, lfirst(lc));
+		else
 			ereport(NOTICE,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("role \"%s\" is not authorized for realm \"%s\"", (char *) lfirst(lc), name)));

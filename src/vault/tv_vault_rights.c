@@ -9,6 +9,7 @@
 #include "utils/acl.h"
 
 #include "base/tv_report.h"
+#include "vault/tv_vault_audit.h"
 
 static const char *
 user_name(void)
@@ -21,6 +22,7 @@ tv_vault_require_admin(const char *command)
 {
 	if (tv_vault_is_admin())
 		return;
+	tv_vault_audit_refused(command, NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_ADMIN),
 			 errmsg("%s: only a vault administrator may do that", command),
@@ -33,6 +35,7 @@ tv_vault_require_owner(const TvRealm *realm, const char *command)
 {
 	if (tv_vault_is_admin() || tv_vault_has_role(realm->owner))
 		return;
+	tv_vault_audit_refused(command, realm->name);
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_ADMIN),
 			 errmsg("%s: only a vault administrator or the owner of realm \"%s\" may do that",

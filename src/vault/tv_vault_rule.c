@@ -18,6 +18,7 @@
 #include "utils/varlena.h"
 
 #include "base/tv_report.h"
+#include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_condition.h"
 #include "vault/tv_vault_objects.h"
 #include "vault/tv_vault_rights.h"
@@ -291,6 +292,7 @@ tv_vault_create_rule(const TvNewRule *new)
 		tv_vault_out_of_memory();
 	rule.id = ++policy->last_id;
 	*entry = rule;
+	tv_vault_audit_change("CREATE COMMAND RULE", NULL, new->name);
 	tv_vault_change_done();
 }
 
@@ -313,6 +315,7 @@ tv_vault_alter_rule(const char *name, const char *mode)
 
 	tv_vault_require_admin("ALTER COMMAND RULE");
 	find_rule(policy, name)->mode = tv_vault_mode_named(mode);
+	tv_vault_audit_change(psprintf("ALTER COMMAND RULE %s", mode), NULL, name);
 	tv_vault_change_done();
 }
 
@@ -330,5 +333,6 @@ tv_vault_drop_rule(const char *name, bool if_exists)
 		return;
 	}
 	tv_policy_remove_rule(policy, find_rule(policy, name) - policy->rules);
+	tv_vault_audit_change("DROP COMMAND RULE", NULL, name);
 	tv_vault_change_done();
 }

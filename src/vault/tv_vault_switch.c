@@ -10,6 +10,7 @@
 
 #include "base/tv_report.h"
 #include "keyring/tv_keyring.h"
+#include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_rights.h"
 #include "vault/tv_vault_role.h"
 
@@ -87,6 +88,7 @@ tv_vault_enable(const char *database)
 	policy->has_admin |= tv_vault_has_members(policy->admin_role);
 	policy->enabler = GetAuthenticatedUserId();
 	policy->flags = TV_VAULT_ON;
+	tv_vault_audit_change(ENABLE, NULL, NULL);
 	tv_vault_change_done();
 }
 
@@ -99,6 +101,7 @@ tv_vault_disable(const char *database)
 	policy = tv_vault_begin_command(DISABLE);
 	tv_vault_require_admin(DISABLE);
 	policy->flags &= ~TV_VAULT_ON;
+	tv_vault_audit_change(DISABLE, NULL, NULL);
 	tv_vault_change_done();
 }
 
