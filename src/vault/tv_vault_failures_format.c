@@ -12,6 +12,7 @@
 #define MAGIC "TVFAILED"
 #define MAGIC_LEN 8
 #define CHECK_LEN 16
+#define USED_LEN 32
 #define CHECKED_LEN (TV_FAILURES_ENTRY_LEN - CHECK_LEN)
 
 void
@@ -95,7 +96,8 @@ tv_failures_decode(const uint8_t data[TV_FAILURES_ENTRY_LEN], TvFailures *entry)
 	entry->count = tv_read_u32(&reader);
 	entry->last = (int64_t) tv_read_u64(&reader);
 	entry->locked_until = (int64_t) tv_read_u64(&reader);
-	if (entry->realm == 0)
+	if (entry->realm == 0 ||
+		memcmp(data + USED_LEN, zeros, CHECKED_LEN - USED_LEN) != 0)
 		return TV_ERR_CORRUPT;
 	return TV_OK;
 }
