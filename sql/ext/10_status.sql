@@ -152,16 +152,22 @@ COMMENT ON VIEW tde_vault.encryption_status IS
 
 CREATE FUNCTION tde_vault.plaintext_reason(class pg_catalog.pg_class)
 RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
         WHEN class.oid < 16384 THEN 'system catalog'
+        WHEN class.relkind = 'i' AND EXISTS (
+            SELECT FROM pg_index i, tde_vault.relation_files(i.indrelid) f
+            WHERE i.indexrelid = class.oid AND f.cipher IS NOT NULL) THEN
+            'index that is older than the encryption of its table; REINDEX encrypts it'
         WHEN class.relkind = 'i' THEN
             format('index of %s, which is not encrypted',
                    (SELECT i.indrelid::regclass FROM pg_index i
                     WHERE i.indexrelid = class.oid))
         WHEN class.relkind = 'S' THEN 'sequence of no encrypted table'
+        WHEN class.reltablespace IN (SELECT s.tablespace FROM tde_vault.tablespace_scopes() s) THEN
+            'written before its tablespace was encrypted; VACUUM FULL encrypts it'
         WHEN class.relkind = 't' THEN 'TOAST table of a table that is not encrypted'
         ELSE format('access method is %s',
                     (SELECT a.amname FROM pg_am a WHERE a.oid = class.relam))
@@ -177,6 +183,15 @@ CREATE VIEW tde_vault.plaintext_files AS
     WHERE s.cipher IS NULL;
 COMMENT ON VIEW tde_vault.plaintext_files IS
     'every relation file of this database that is not sealed, and why';
+
+CREATE VIEW tde_vault.encrypted_tablespaces AS
+    SELECT t.spcname AS tablespace, s.cipher,
+           (SELECT m.key_id FROM tde_vault.master_keys() m WHERE m.id = s.master_id) AS key_id,
+           s.since, pg_catalog.pg_tablespace_location(t.oid) AS location
+    FROM tde_vault.tablespace_scopes() s
+    JOIN pg_catalog.pg_tablespace t ON t.oid = s.tablespace;
+COMMENT ON VIEW tde_vault.encrypted_tablespaces IS
+    'tablespaces in which everything new is encrypted';
 
 CREATE VIEW tde_vault.keys AS
     SELECT m.id, 'master'::text AS kind, m.state,

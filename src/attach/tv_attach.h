@@ -108,6 +108,14 @@ extern void tv_attach_calls(void *callee, const char *name, const char *caller,
 							void *replacement);
 
 /*
+ * Replace one function pointer in a constant table of the server.  slot: where
+ * it stands; name: of the seam.  Returns what was there.  Refused (FATAL) when
+ * slot is not in the server's program, or what it holds is not a function of
+ * that.
+ */
+extern void *tv_attach_pointer(void **slot, const char *name, void *replacement);
+
+/*
  * What was recognised, for system_info(): a row a seam.  Returns false when
  * i is past the end.  Strings live as long as the process.
  */

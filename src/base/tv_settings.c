@@ -20,6 +20,7 @@
 char	   *tv_setting_key_provider = NULL;
 int			tv_setting_cipher = SETTING_CIPHER_GCM;
 bool		tv_setting_enforce_encryption = false;
+char	   *tv_setting_tablespace_root = NULL;
 int			tv_setting_max_relation_files = 1000000;
 int			tv_setting_provider_timeout = 10000;
 int			tv_setting_unlock_timeout = 8 * 3600;
@@ -64,6 +65,13 @@ tv_settings_init(void)
 							 false,
 							 PGC_SUSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomStringVariable("tde_vault.tablespace_root",
+							   "Where encrypted tablespaces lie that are made without LOCATION.",
+							   "Empty: in a directory beside the data directory, of its name and \"_tablespaces\".",
+							   &tv_setting_tablespace_root,
+							   "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomIntVariable("tde_vault.max_relation_files",
 							"How many relation files can be encrypted in this cluster.",
 							"Address space is reserved for that many; memory is used by those that exist.",

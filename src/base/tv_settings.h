@@ -16,6 +16,9 @@ extern int	tv_setting_cipher;
 /* Refuse to create a permanent table that is not encrypted. */
 extern bool tv_setting_enforce_encryption;
 
+/* Where tablespaces lie that name no place; empty: beside the data directory. */
+extern char *tv_setting_tablespace_root;
+
 /* How many relation files can be encrypted in this cluster. */
 extern int	tv_setting_max_relation_files;
 

@@ -60,6 +60,11 @@ typedef struct TvDdlStatement
 	int			arguments;
 	TvDdlArgument argument[TV_DDL_ARGUMENTS_MAX];
 	const TvDdlToken *database; /* name; NULL when not given */
+	const TvDdlToken *cipher;
+	const TvDdlToken *location;
+	const TvDdlToken *name;		/* of the object; word or name */
+	const TvDdlToken *owner;	/* likewise, of a role */
+	bool		enable;			/* not DISABLE */
 } TvDdlStatement;
 
 typedef enum TvDdlMatch

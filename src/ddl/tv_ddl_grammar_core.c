@@ -28,7 +28,7 @@ tv_ddl_token_is(const TvDdlToken *token, const char *word)
 static bool
 optional_cipher(Parser *p)
 {
-	return !word(p, "using") || string(p, NULL);
+	return !word(p, "using") || string(p, &p->statement->cipher);
 }
 
 /* [ KEY_ID 'id' ] */
@@ -74,7 +74,7 @@ rotate_table_key(Parser *p)
 static bool
 create_tablespace(Parser *p)
 {
-	return word(p, "using") && string(p, NULL) && optional_key_id(p) &&
+	return word(p, "using") && string(p, &p->statement->cipher) && optional_key_id(p) &&
 		end_of_statement(p);
 }
 
@@ -127,9 +127,18 @@ rule_for_create(Parser *p, const TvDdlToken *token)
 	if (tv_ddl_token_is(token, "master"))
 		return rule(p, ahead(token, 1), TV_DDL_CREATE_MASTER_KEY, create_master_key);
 	p->next = token;
-	if (!word(p, "tablespace") || !name(p) ||
-		(word(p, "owner") && !role(p)) ||
-		(word(p, "location") && !string(p, NULL)) ||
+	if (!word(p, "tablespace"))
+		return NULL;
+	p->statement->name = p->next;
+	if (!name(p))
+		return NULL;
+	if (word(p, "owner"))
+	{
+		p->statement->owner = p->next;
+		if (!role(p))
+			return NULL;
+	}
+	if ((word(p, "location") && !string(p, &p->statement->location)) ||
 		!word(p, "encryption"))
 		return NULL;
 	return rule(p, p->next, TV_DDL_CREATE_TABLESPACE, create_tablespace);
@@ -203,7 +212,11 @@ rule_for_alter(Parser *p, const TvDdlToken *token)
 		return rule_for_table(p, second);
 	if (tv_ddl_token_is(token, "tablespace") && is_name(second) &&
 		switches_encryption(ahead(second, 1)))
+	{
+		p->statement->name = second;
+		p->statement->enable = tv_ddl_token_is(ahead(second, 1), "enable");
 		return rule(p, ahead(second, 3), TV_DDL_TABLESPACE_ENCRYPTION, switch_encryption);
+	}
 	return NULL;
 }
 

@@ -46,7 +46,10 @@ static const struct
 	{"review_emergency_unlock", "REVIEW EMERGENCY UNLOCK"},
 	{"create_command_rule", "CREATE COMMAND RULE"},
 	{"alter_command_rule", "ALTER COMMAND RULE"},
-	{"drop_command_rule", "DROP COMMAND RULE"}
+	{"drop_command_rule", "DROP COMMAND RULE"},
+	{"create_tablespace", "CREATE TABLESPACE"},
+	{"encrypt_tablespace", "ALTER TABLESPACE"},
+	{"decrypt_tablespace", "ALTER TABLESPACE"}
 };
 
 /* The server's own table, as its functions gave it. */

@@ -34,6 +34,53 @@ text_argument(const char *name, const TvDdlToken *literal)
 								 literal->start);
 }
 
+/* The role a token names; NULL if it is the current user, the default. */
+static Node *
+role_argument(const char *name, const TvDdlToken *token)
+{
+	Node	   *argument = text_argument(name, token);
+	SQLValueFunction *session;
+
+	if (tv_ddl_token_is(token, "current_user") || tv_ddl_token_is(token, "current_role"))
+		return NULL;
+	if (tv_ddl_token_is(token, "session_user"))
+	{
+		session = makeNode(SQLValueFunction);
+		session->op = SVFOP_SESSION_USER;
+		session->typmod = -1;
+		session->location = token->start;
+		((TypeCast *) ((NamedArgExpr *) argument)->arg)->arg = (Node *) session;
+	}
+	return argument;
+}
+
+static Node *
+make_create_tablespace(const TvDdlStatement *statement)
+{
+	List	   *arguments = list_make2(text_argument("name", statement->name),
+									   text_argument("cipher", statement->cipher));
+	Node	   *owner = statement->owner ? role_argument("owner", statement->owner) : NULL;
+
+	if (statement->location != NULL)
+		arguments = lappend(arguments, text_argument("location", statement->location));
+	if (owner != NULL)
+		arguments = lappend(arguments, owner);
+	if (statement->key_id != NULL)
+		arguments = lappend(arguments, text_argument("key_id", statement->key_id));
+	return tv_ddl_named_call("create_tablespace", arguments, statement->first->start);
+}
+
+static Node *
+make_tablespace_encryption(const TvDdlStatement *statement)
+{
+	List	   *arguments = list_make1(text_argument("name", statement->name));
+
+	if (statement->enable && statement->cipher != NULL)
+		arguments = lappend(arguments, text_argument("cipher", statement->cipher));
+	return tv_ddl_named_call(statement->enable ? "encrypt_tablespace" : "decrypt_tablespace",
+							 arguments, statement->first->start);
+}
+
 /* A PIN in a statement would be in the log, in pg_stat_activity, in history. */
 static void
 refuse_pin(const char *text, const TvDdlToken *uri)
@@ -92,13 +139,9 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 							   "A new table with a key of its own can be filled by CREATE TABLE ... USING " HEAP_AM_NAME " AS SELECT.");
 			break;
 		case TV_DDL_CREATE_TABLESPACE:
-			refuse_unsupported(text, statement, "CREATE TABLESPACE with ENCRYPTION USING",
-							   "Create the tablespace without it, and its tables with USING " HEAP_AM_NAME ".");
-			break;
+			return make_create_tablespace(statement);
 		case TV_DDL_TABLESPACE_ENCRYPTION:
-			refuse_unsupported(text, statement, "ALTER TABLESPACE ENABLE or DISABLE ENCRYPTION",
-							   "Use ALTER TABLE ... SET ACCESS METHOD for each of its tables.");
-			break;
+			return make_tablespace_encryption(statement);
 		case TV_DDL_BACKUP_DATABASE:
 			refuse_unsupported(text, statement, "BACKUP DATABASE",
 							   "Use pg_basebackup: pages of encrypted tables are copied as they are on disk, encrypted.");

@@ -13,14 +13,17 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_tablespace.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/tablespace.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -30,8 +33,10 @@
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring.h"
+#include "keyring/tv_keyring_scope.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_tablespace.h"
 
 #define HEAP_AM_NAME "tde_heap"
 
@@ -94,6 +99,26 @@ lock_database(const char *name, LOCKMODE mode)
  * A raw copy of a database's directory would hold pages that are bound to the
  * files they were copied from.
  */
+/*
+ * A database whose default tablespace is encrypted would have its catalogs
+ * there, and those are not sealed when they are copied or moved.
+ */
+static void
+check_database_tablespace(List *options)
+{
+	const char *name = option_string(options, "tablespace");
+	Oid			tablespace = name ? get_tablespace_oid(name, true) : InvalidOid;
+
+	if (!OidIsValid(tablespace) || !tv_keyring_scope(tablespace, InvalidOid, NULL))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("encrypted tablespace \"%s\" cannot be the default of a database", name),
+			 errdetail("The system catalogs of the database would be in it."),
+			 errhint("Leave the database where it is, and set default_tablespace and temp_tablespaces for it: ALTER DATABASE ... SET default_tablespace = %s.",
+					 quote_identifier(name))));
+}
+
 static void
 check_create_database(CreatedbStmt *stmt)
 {
@@ -101,6 +126,7 @@ check_create_database(CreatedbStmt *stmt)
 	const char *template = option_string(stmt->options, "template");
 	Oid			database;
 
+	check_database_tablespace(stmt->options);
 	if (strategy == NULL || pg_strcasecmp(strategy, "file_copy") != 0)
 		return;
 	database = lock_database(template ? template : "template1", ShareLock);
@@ -120,6 +146,7 @@ check_alter_database(AlterDatabaseStmt *stmt)
 
 	if (option_string(stmt->options, "tablespace") == NULL)
 		return;
+	check_database_tablespace(stmt->options);
 	database = lock_database(stmt->dbname, AccessExclusiveLock);
 	if (!OidIsValid(database) || !tv_keyring_database_in_use(database))
 		return;
@@ -164,7 +191,9 @@ after_alter_table(AlterTableStmt *stmt)
 
 	foreach(lc, stmt->cmds)
 	{
-		if (((AlterTableCmd *) lfirst(lc))->subtype == AT_SetAccessMethod)
+		AlterTableType type = ((AlterTableCmd *) lfirst(lc))->subtype;
+
+		if (type == AT_SetAccessMethod || type == AT_SetTableSpace)
 			break;
 	}
 	if (lc == NULL)
@@ -383,9 +412,12 @@ guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 static void
 refuse_plaintext(Relation rel)
 {
+	TvKeyringScope scope;
+
 	if ((rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_MATVIEW) ||
 		rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ||
-		IsCatalogRelation(rel) || tv_page_is_encrypted_table(rel))
+		IsCatalogRelation(rel) || tv_page_is_encrypted_table(rel) ||
+		tv_keyring_scope_of(&rel->rd_node, &scope))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
@@ -402,10 +434,10 @@ guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 
 	if (next_object_access)
 		next_object_access(access, classId, objectId, subId, arg);
+	if (access == OAT_DROP && classId == TableSpaceRelationId)
+		tv_tablespace_release(objectId);
 	if (access == OAT_DROP && classId == DatabaseRelationId)
 		dropped_database = objectId;	/* dropdb() has locked and checked it */
-	if (access == OAT_DROP && classId == RelationRelationId && subId == 0)
-		tv_page_forget_temp_sequence(objectId);
 	if (!tv_setting_enforce_encryption || access != OAT_POST_CREATE ||
 		classId != RelationRelationId || subId != 0)
 		return;

@@ -6,16 +6,26 @@
  * method gets a key when it gets a file, and that a guard is asked before rows
  * are read or changed, whoever asks for it: also where no query is executed
  * (index builds, rewrites, validation, ANALYZE, logical apply).
+ *
+ * A table of heap itself gets a key if it is made in an encrypted tablespace;
+ * that is seen in heap's own routine.
  */
 #include "page/tv_heap_am.h"
 
 #include "utils/rel.h"
 
+#include "attach/tv_attach.h"
 #include "page/tv_page_decide.h"
+
+typedef HeapTuple (*HeapGetNext) (TableScanDesc scan, ScanDirection direction);
+typedef void (*SetNewFilenode) (Relation rel, const RelFileNode *newrnode,
+								char persistence, TransactionId *freezeXid,
+								MultiXactId *minmulti);
 
 static TableAmRoutine routine;
 static const TableAmRoutine *heap = NULL;
-static TvHeapGetNext server_getnext = NULL;
+static SetNewFilenode server_set_new_filenode = NULL;
+static HeapGetNext server_getnext = NULL;
 static TvHeapGuard guard = NULL;
 
 static inline void
@@ -29,7 +39,7 @@ static void
 set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
 				 TransactionId *freezeXid, MultiXactId *minmulti)
 {
-	heap->relation_set_new_filenode(rel, newrnode, persistence, freezeXid, minmulti);
+	server_set_new_filenode(rel, newrnode, persistence, freezeXid, minmulti);
 	tv_page_new_table_file(rel, newrnode, persistence);
 }
 
@@ -144,6 +154,27 @@ nontransactional_truncate(Relation rel)
 	heap->relation_nontransactional_truncate(rel);
 }
 
+/* The same of a plain table, in heap's own routine. */
+static void
+plain_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persistence,
+					   TransactionId *freezeXid, MultiXactId *minmulti)
+{
+	server_set_new_filenode(rel, newrnode, persistence, freezeXid, minmulti);
+	tv_page_new_plain_table_file(rel, newrnode, persistence);
+}
+
+void
+tv_heap_am_attach(void)
+{
+	const TableAmRoutine *server = GetHeapamTableAmRoutine();
+
+	server_set_new_filenode = (SetNewFilenode)
+		tv_attach_pointer((void **) &server->relation_set_new_filenode,
+						  "new files of heap", (void *) plain_set_new_filenode);
+	server_getnext = (HeapGetNext)
+		tv_attach_detour((void *) heap_getnext, "heap_getnext", (void *) tv_heap_am_getnext);
+}
+
 const TableAmRoutine *
 tv_heap_am_routine(void)
 {
@@ -172,12 +203,6 @@ void
 tv_heap_am_set_guard(TvHeapGuard asked)
 {
 	guard = asked;
-}
-
-void
-tv_heap_am_set_getnext(TvHeapGetNext original)
-{
-	server_getnext = original;
 }
 
 /*

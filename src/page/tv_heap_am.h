@@ -32,12 +32,10 @@ typedef void (*TvHeapGuard) (Relation rel, TvHeapUse use);
 /* In _PG_init only. */
 extern void tv_heap_am_set_guard(TvHeapGuard guard);
 
-/*
- * In place of heap_getnext(): the same for tables of tde_heap.  original: the
- * server's function.
- */
-typedef HeapTuple (*TvHeapGetNext) (TableScanDesc scan, ScanDirection direction);
-extern void tv_heap_am_set_getnext(TvHeapGetNext original);
+/* In place of heap_getnext(): the same for tables of tde_heap. */
 extern HeapTuple tv_heap_am_getnext(TableScanDesc scan, ScanDirection direction);
+
+/* In _PG_init: see heap_getnext(), and new files of plain tables. */
+extern void tv_heap_am_attach(void);
 
 #endif							/* TV_HEAP_AM_H */

@@ -16,6 +16,7 @@
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
+#include "keyring/tv_keyring_scope.h"
 #include "page/tv_heap_am.h"
 
 static struct
@@ -110,6 +111,35 @@ seal_file(TvPageFile *file, uint64 key, TvCipher cipher)
 		elog(ERROR, "keyring lost file %u", file->rnode.node.relNode);
 }
 
+/* Under the key of table, made as the scope wants it if there is none. */
+static void
+seal_in_scope(TvPageFile *file, Oid table, char persistence, const TvKeyringScope *scope)
+{
+	uint64		key;
+	TvCipher	cipher;
+	TvError		err;
+
+	if (tv_keyring_key_in_scope(file->rnode.node.dbNode, table, scope, &key, &cipher, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	seal_file(file, key, cipher_for(persistence, cipher));
+}
+
+/*
+ * The table whose key a relation in a scope uses, by what the relcache has: a
+ * TOAST table's is in its name, an index's in its pg_index row.
+ */
+static Oid
+table_of(Relation rel)
+{
+	Oid			table = InvalidOid;
+
+	if (rel->rd_rel->relkind == RELKIND_TOASTVALUE)
+		table = oid_after(RelationGetRelationName(rel), "pg_toast_");
+	else if (rel->rd_rel->relkind == RELKIND_INDEX && rel->rd_index != NULL)
+		table = rel->rd_index->indrelid;
+	return OidIsValid(table) ? table : RelationGetRelid(rel);
+}
+
 static void
 seal_temporary(TvPageFile *file)
 {
@@ -124,6 +154,7 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 	Oid			table = base_table(rel);
 	RelFileNodeBackend rnode;
 	TvPageFile *file;
+	TvKeyringScope scope;
 	uint64		key;
 	TvCipher	cipher;
 	TvError		err;
@@ -136,10 +167,47 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 		seal_temporary(file);
 		return;
 	}
+	if (tv_keyring_scope_of(node, &scope))
+	{
+		scope.cipher = (TvCipher) tv_setting_cipher;
+		seal_in_scope(file, table, persistence, &scope);
+		return;
+	}
 	if (tv_keyring_key_for_table(node->dbNode, table,
 								 (TvCipher) tv_setting_cipher, 0, &key, &cipher, &err) != TV_OK)
 		tv_report(ERROR, &err);
 	seal_file(file, key, cipher_for(persistence, cipher));
+}
+
+void
+tv_page_new_plain_table_file(Relation rel, const RelFileNode *node, char persistence)
+{
+	RelFileNodeBackend rnode = {*node, InvalidBackendId};
+	TvKeyringScope scope;
+	Oid			table;
+
+	if (persistence == RELPERSISTENCE_TEMP)
+	{
+		rnode.backend = BackendIdForTempRelations();
+		seal_temporary(tv_page_file(rnode));
+	}
+	else if (tv_keyring_scope_of(node, &scope))
+	{
+		table = base_table(rel);	/* reads catalogs */
+		seal_in_scope(tv_page_file(rnode), table, persistence, &scope);
+	}
+}
+
+/* Its place decides, as nothing else does. */
+static void
+decide_by_scope(TvPageFile *file, Relation rel)
+{
+	TvKeyringScope scope;
+
+	if (tv_keyring_scope_of(&file->rnode.node, &scope))
+		seal_in_scope(file, table_of(rel), rel->rd_rel->relpersistence, &scope);
+	else
+		file->state = TV_STATE_PLAIN;
 }
 
 /* An index follows its table. */
@@ -167,14 +235,6 @@ decide_index(TvPageFile *file, Relation index)
 	heap_node.backend = heap->rd_backend;
 	RelationClose(heap);
 
-	if (RelFileNodeBackendIsTemp(heap_node))
-	{
-		if (tv_page_temp_has(heap_node))
-			seal_temporary(file);
-		else
-			file->state = TV_STATE_PLAIN;
-		return;
-	}
 	/* the table's own file was decided before: that, not its name, counts */
 	if (!tv_keyring_lookup(&heap_node.node, &known) || !tv_keyring_key(known.key, 0, &key))
 	{
@@ -184,7 +244,7 @@ decide_index(TvPageFile *file, Relation index)
 					 errmsg("the keyring does not know the file of the table that index \"%s\" belongs to",
 							RelationGetRelationName(index)),
 					 errhint("Restore the keyring from a backup of the data directory.")));
-		file->state = TV_STATE_PLAIN;
+		decide_by_scope(file, index);
 		return;
 	}
 	seal_file(file, known.key, cipher_for(index->rd_rel->relpersistence, key.cipher));
@@ -195,16 +255,12 @@ decide_sequence(TvPageFile *file, Relation sequence)
 {
 	TvKeyringFile known;
 	TvKeyringKey key;
-	bool		temporary = RelFileNodeBackendIsTemp(file->rnode);
 
-	if (!tv_page_sequence_binding(RelationGetRelid(sequence), temporary, &known))
-		file->state = TV_STATE_PLAIN;
-	else if (temporary)
-		seal_temporary(file);
-	else if (tv_keyring_key(known.key, 0, &key))
+	if (tv_page_sequence_binding(RelationGetRelid(sequence), &known) &&
+		tv_keyring_key(known.key, 0, &key))
 		seal_file(file, known.key, cipher_for(sequence->rd_rel->relpersistence, key.cipher));
 	else
-		file->state = TV_STATE_PLAIN;
+		decide_by_scope(file, sequence);
 }
 
 /* The relcache entry that owns reln (rel.h: smgr_owner points at rd_smgr). */
@@ -277,6 +333,11 @@ tv_page_decide(TvPageFile *file, SMgrRelation reln)
 		tv_page_inherit(inheritance.source, inheritance.target, inheritance.persistence, true);
 		return;
 	}
+	if (RelFileNodeBackendIsTemp(file->rnode))
+	{
+		seal_temporary(file);
+		return;
+	}
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_UNDECIDED),
@@ -296,10 +357,10 @@ tv_page_decide(TvPageFile *file, SMgrRelation reln)
 		case RELKIND_RELATION:
 		case RELKIND_MATVIEW:
 		case RELKIND_TOASTVALUE:
-			/* their files are recorded when they are made */
+			/* their files are recorded when they are made, or have a place */
 			if (!tv_page_is_encrypted_table(rel))
 			{
-				file->state = TV_STATE_PLAIN;
+				decide_by_scope(file, rel);
 				return;
 			}
 			break;
@@ -338,10 +399,7 @@ tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
 		return;
 	if (RelFileNodeBackendIsTemp(source))
 	{
-		if (tv_page_temp_has(source))
-			seal_temporary(file);
-		else
-			file->state = TV_STATE_PLAIN;
+		seal_temporary(file);
 		return;
 	}
 	if (!tv_keyring_lookup(&source.node, &known) || known.dropped)
@@ -353,6 +411,48 @@ tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
 		elog(ERROR, "keyring lost a table key");
 	seal_file(file, new_key ? key_of_copy(&key, target.node.dbNode) : known.key,
 			  cipher_for(persistence, key.cipher));
+}
+
+/* Is the file of rel sealed wherever it is?  See tv_page_decide(). */
+static bool
+is_sealed_everywhere(Relation rel)
+{
+	TvKeyringFile known;
+	Relation	table;
+	bool		sealed;
+
+	if (rel->rd_rel->relkind != RELKIND_INDEX)
+		return tv_page_is_encrypted_table(rel);
+	table = RelationIdGetRelation(rel->rd_index->indrelid);
+	if (!RelationIsValid(table))
+		return true;			/* cannot be: then rather sealed */
+	sealed = tv_page_is_encrypted_table(table) || tv_keyring_lookup(&table->rd_node, &known);
+	RelationClose(table);
+	return sealed;
+}
+
+void
+tv_page_decide_moved(SMgrRelation source, SMgrRelation target, char persistence)
+{
+	Relation	rel = owner_of(source);
+	RelFileNodeBackend to = target->smgr_rnode;
+	TvPageFile *file = tv_page_file(to);
+	TvKeyringScope scope;
+	TvKeyringFile known;
+	bool		temporary = RelFileNodeBackendIsTemp(to);
+
+	if (file->state != TV_STATE_UNRESOLVED || tv_page_file_resolve(file))
+		return;
+	/* a copy that is no move of a relation stays what it was */
+	if (temporary || rel == NULL)
+		tv_page_inherit(source->smgr_rnode, to, persistence, false);
+	else if (tv_keyring_scope_of(&to.node, &scope) &&
+			 !(tv_keyring_lookup(&source->smgr_rnode.node, &known) && !known.dropped))
+		seal_in_scope(file, table_of(rel), persistence, &scope);
+	else if (tv_keyring_scope_of(&to.node, &scope) || is_sealed_everywhere(rel))
+		tv_page_inherit(source->smgr_rnode, to, persistence, false);
+	else
+		file->state = TV_STATE_PLAIN;
 }
 
 void

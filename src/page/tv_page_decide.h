@@ -20,6 +20,13 @@
 extern void tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence);
 
 /*
+ * A plain table gets a new file: seal it if it is temporary or in a scope
+ * (tv_keyring_scope.h).  Throws ERROR; catalogs may be read.
+ */
+extern void tv_page_new_plain_table_file(Relation rel, const RelFileNode *node,
+										 char persistence);
+
+/*
  * The first page of an undecided file is about to be written: decide by the
  * relation that owns it.  Leaves file->state PLAIN or SEALED; throws ERROR if
  * it cannot be decided.  Reads no catalog: an invalidation could close the
@@ -33,6 +40,13 @@ extern void tv_page_decide(TvPageFile *file, SMgrRelation reln);
  */
 extern void tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
 							char persistence, bool new_key);
+
+/*
+ * A relation, open as source, moves to another tablespace, where target is its
+ * file.  Sealed or not by where it goes.  Throws ERROR; reads no catalog.
+ */
+extern void tv_page_decide_moved(SMgrRelation source, SMgrRelation target,
+								 char persistence);
 
 /*
  * Until the end, a first page of target makes it inherit from source, with a
@@ -59,13 +73,7 @@ extern bool tv_page_is_encrypted_table(Relation rel);
  */
 extern void tv_page_adopt_sequence(Oid seqid, Oid table);
 
-/*
- * Will files of the sequence be sealed?  If so and it is not temporary, *known
- * tells how.
- */
-extern bool tv_page_sequence_binding(Oid seqid, bool temporary, TvKeyringFile *known);
-
-/* A relation is dropped: if it is a temporary sequence, forget its binding. */
-extern void tv_page_forget_temp_sequence(Oid seqid);
+/* Is the sequence, which is not temporary, bound to a table's key?  To which? */
+extern bool tv_page_sequence_binding(Oid seqid, TvKeyringFile *known);
 
 #endif							/* TV_PAGE_DECIDE_H */

@@ -29,32 +29,10 @@ static List *released = NIL;
 /* The sequence that is being rewritten as plaintext. */
 static Oid	plain_sequence = InvalidOid;
 
-static RelFileNodeBackend
-temp_binding(Oid seqid)
-{
-	RelFileNodeBackend binding;
-
-	binding.node.spcNode = InvalidOid;
-	binding.node.dbNode = MyDatabaseId;
-	binding.node.relNode = seqid;
-	binding.backend = MyBackendId;
-	return binding;
-}
-
-void
-tv_page_forget_temp_sequence(Oid seqid)
-{
-	tv_page_temp_remove(temp_binding(seqid));
-}
-
 bool
-tv_page_sequence_binding(Oid seqid, bool temporary, TvKeyringFile *known)
+tv_page_sequence_binding(Oid seqid, TvKeyringFile *known)
 {
-	if (seqid == plain_sequence)
-		return false;
-	if (temporary)
-		return tv_page_temp_has(temp_binding(seqid));
-	return tv_keyring_binding(MyDatabaseId, seqid, known);
+	return seqid != plain_sequence && tv_keyring_binding(MyDatabaseId, seqid, known);
 }
 
 /* After commit or abort: must not throw. */
@@ -141,49 +119,35 @@ release(Oid seqid)
 	char		persistence = lock_sequence(seqid);
 	TvKeyringFile known;
 
-	if (persistence == RELPERSISTENCE_TEMP)
-	{
-		tv_page_forget_temp_sequence(seqid);
-		return;
-	}
 	if (!tv_keyring_binding(MyDatabaseId, seqid, &known))
 		return;
 	released = remember(released, seqid);
 	rewrite(seqid, persistence, seqid);
 }
 
-static void
-bind_temporary(Oid seqid)
-{
-	if (tv_page_temp_has(temp_binding(seqid)))
-		return;
-	tv_page_temp_add(temp_binding(seqid));
-	rewrite(seqid, RELPERSISTENCE_TEMP, InvalidOid);
-}
-
 void
 tv_page_adopt_sequence(Oid seqid, Oid table)
 {
 	Relation	rel = relation_open(table, AccessShareLock);
-	bool		encrypted = tv_page_is_encrypted_table(rel);
+	bool		temporary = rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP;
 	RelFileNode node = rel->rd_node;
+	bool		encrypted;
 	char		persistence;
 	TvKeyringFile known;
 	TvKeyringFile before;
 	TvError		err;
 
+	/* by its access method, or by its place; what is temporary is sealed anyhow */
+	encrypted = tv_page_is_encrypted_table(rel) || tv_keyring_lookup(&node, &known);
 	relation_close(rel, NoLock);
+	if (temporary)
+		return;
 	if (!encrypted)
 	{
 		release(seqid);
 		return;
 	}
 	persistence = lock_sequence(seqid);
-	if (persistence == RELPERSISTENCE_TEMP)
-	{
-		bind_temporary(seqid);
-		return;
-	}
 	if (!tv_keyring_lookup(&node, &known))
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_KEYRING),

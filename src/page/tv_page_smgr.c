@@ -326,7 +326,7 @@ static CreateAndCopy server_create_and_copy = NULL;
 static void
 copy_storage(SMgrRelation src, SMgrRelation dst, ForkNumber fork, char persistence)
 {
-	tv_page_inherit(src->smgr_rnode, dst->smgr_rnode, persistence, false);
+	tv_page_decide_moved(src, dst, persistence);
 	server_copy_storage(src, dst, fork, persistence);
 }
 
@@ -427,9 +427,7 @@ tv_page_attach(void)
 						 (void *) create_and_copy);
 	tv_attach_replace((void *) SpGistUpdateMetaPage, "SpGistUpdateMetaPage",
 					  (void *) tv_page_spgist_update_meta);
-	tv_heap_am_set_getnext((TvHeapGetNext)
-						   tv_attach_detour((void *) heap_getnext, "heap_getnext",
-											(void *) tv_heap_am_getnext));
+	tv_heap_am_attach();
 	attached = true;
 }
 

@@ -13,6 +13,7 @@
 #include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
+#include "commands/tablespace.h"
 #include "postmaster/startup.h"
 #include "replication/decode.h"
 #include "replication/reorderbuffer.h"
@@ -22,6 +23,7 @@
 #include "base/tv_report.h"
 #include "page/tv_page_lost.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_tablespace.h"
 #include "wal/tv_wal_file.h"
 #include "wal/tv_wal_keyring.h"
 #include "wal/tv_wal_logged.h"
@@ -206,6 +208,17 @@ sealed_cleanup(void)
 	tv_keyring_recovered();
 }
 
+static void (*server_tablespace_redo) (XLogReaderState *reader);
+
+/* A tablespace without LOCATION: its directory is made here, too. */
+static void
+tablespace_redo(XLogReaderState *reader)
+{
+	if ((XLogRecGetInfo(reader) & ~XLR_INFO_MASK) == XLOG_TBLSPC_CREATE)
+		tv_tablespace_follow_directory(((xl_tblspc_create_rec *) XLogRecGetData(reader))->ts_path);
+	server_tablespace_redo(reader);
+}
+
 void
 tv_wal_init(void)
 {
@@ -219,6 +232,8 @@ tv_wal_init(void)
 	};
 
 	tv_wal_prefix_init();
+	server_tablespace_redo = RmgrTable[RM_TBLSPC_ID].rm_redo;
+	RmgrTable[RM_TBLSPC_ID].rm_redo = tablespace_redo;
 	RegisterCustomRmgr(TV_RMGR_SEALED, &sealed);
 	tv_wal_keyring_init();
 	tv_wal_logged_init();

@@ -1,0 +1,28 @@
+-- Encrypted tablespaces.
+
+CREATE PROCEDURE tde_vault.create_tablespace(
+    name text, cipher text DEFAULT NULL, location text DEFAULT NULL,
+    owner text DEFAULT NULL, key_id text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_create_tablespace';
+COMMENT ON PROCEDURE tde_vault.create_tablespace(text, text, text, text, text) IS
+    'make a tablespace in which everything is encrypted';
+
+CREATE PROCEDURE tde_vault.encrypt_tablespace(name text, cipher text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_encrypt_tablespace';
+COMMENT ON PROCEDURE tde_vault.encrypt_tablespace(text, text) IS
+    'encrypt what is new in a tablespace';
+
+CREATE PROCEDURE tde_vault.decrypt_tablespace(name text)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_decrypt_tablespace';
+COMMENT ON PROCEDURE tde_vault.decrypt_tablespace(text) IS
+    'no longer encrypt what is new in a tablespace';
+
+CREATE FUNCTION tde_vault.tablespace_scopes(
+    OUT tablespace oid, OUT cipher text, OUT master_id text, OUT since timestamptz)
+RETURNS SETOF record
+LANGUAGE C STRICT SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'tv_sql_tablespaces';

@@ -1,0 +1,37 @@
+/*
+ * tv_page_tablespace.h
+ *	  Encrypted tablespaces: where they lie, and when they begin and end.
+ */
+#ifndef TV_PAGE_TABLESPACE_H
+#define TV_PAGE_TABLESPACE_H
+
+#include "postgres.h"
+
+#include "crypto/tv_cipher.h"
+
+/*
+ * Make a directory for a tablespace that names none: below
+ * tde_vault.tablespace_root, or "<data directory>_tablespaces".  Returns
+ * its path, palloc'd.  Throws ERROR.
+ */
+extern char *tv_tablespace_make_directory(const char *name);
+
+/*
+ * Recovery is about to make a tablespace there: make the directory if it is
+ * one that tv_tablespace_make_directory() would have made.  Does not throw.
+ */
+extern void tv_tablespace_follow_directory(const char *location);
+
+/* The active master key of that name.  Throws ERROR if there is none. */
+extern uint64 tv_tablespace_master(const char *key_id);
+
+/*
+ * From now on everything new in the tablespace is encrypted; taken back if the
+ * transaction aborts.  master: the master key, or 0.  Throws ERROR.
+ */
+extern void tv_tablespace_encrypt(Oid tablespace, TvCipher cipher, uint64 master);
+
+/* When the transaction commits, nothing is any more. */
+extern void tv_tablespace_release(Oid tablespace);
+
+#endif							/* TV_PAGE_TABLESPACE_H */

@@ -1,0 +1,200 @@
+/*
+ * tv_sqlapi_tablespace.c
+ *	  SQL procedures that make and change encrypted tablespaces.
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "catalog/pg_tablespace_d.h"
+#include "commands/tablespace.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/tv_report.h"
+#include "base/tv_settings.h"
+#include "crypto/tv_cipher.h"
+#include "keyring/tv_keyring_scope.h"
+#include "page/tv_page_smgr.h"
+#include "page/tv_page_tablespace.h"
+
+PG_FUNCTION_INFO_V1(tv_sql_create_tablespace);
+PG_FUNCTION_INFO_V1(tv_sql_encrypt_tablespace);
+PG_FUNCTION_INFO_V1(tv_sql_decrypt_tablespace);
+PG_FUNCTION_INFO_V1(tv_sql_tablespaces);
+
+static char *
+optional_text(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static char *
+required_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static TvCipher
+cipher_argument(const char *name)
+{
+	TvCipher	cipher = name ? tv_cipher_from_name(name) : (TvCipher) tv_setting_cipher;
+
+	if (cipher == TV_CIPHER_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown cipher \"%s\"", name),
+				 errhint("Known ciphers: %s.", tv_cipher_known_names())));
+	return cipher;
+}
+
+static void
+check_call(FunctionCallInfo fcinfo, const char *statement, bool alone)
+{
+	if (!tv_page_attached())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tde_vault was not loaded when the server started"),
+				 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for %s", statement),
+				 errhint("Must be superuser to change whether a tablespace is encrypted.")));
+	PreventCommandIfReadOnly(statement);
+	/* as PreventInTransactionBlock(): directories are not rolled back */
+	if (alone && (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+				  castNode(CallContext, fcinfo->context)->atomic))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot run inside a transaction block", statement)));
+}
+
+/* In a directory of its own, which goes again if that fails. */
+static Oid
+create_in_own_directory(CreateTableSpaceStmt *stmt)
+{
+	Oid			tablespace;
+
+	stmt->location = tv_tablespace_make_directory(stmt->tablespacename);
+	PG_TRY();
+	{
+		tablespace = CreateTableSpace(stmt);
+	}
+	PG_CATCH();
+	{
+		(void) rmdir(stmt->location);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return tablespace;
+}
+
+/* create_tablespace(name, cipher, location, owner, key_id) */
+Datum
+tv_sql_create_tablespace(PG_FUNCTION_ARGS)
+{
+	CreateTableSpaceStmt *stmt = makeNode(CreateTableSpaceStmt);
+	char	   *owner = optional_text(fcinfo, 3);
+	char	   *key_id = optional_text(fcinfo, 4);
+	TvCipher	cipher = cipher_argument(optional_text(fcinfo, 1));
+	uint64		master = 0;
+	Oid			tablespace;
+
+	check_call(fcinfo, "CREATE TABLESPACE", true);
+	if (key_id != NULL)
+		master = tv_tablespace_master(key_id);
+	stmt->tablespacename = required_text(fcinfo, 0, "name");
+	stmt->location = optional_text(fcinfo, 2);
+	if (owner != NULL)
+	{
+		stmt->owner = makeNode(RoleSpec);
+		stmt->owner->roletype = ROLESPEC_CSTRING;
+		stmt->owner->rolename = owner;
+		stmt->owner->location = -1;
+		(void) get_rolespec_oid(stmt->owner, false);
+	}
+	if (OidIsValid(get_tablespace_oid(stmt->tablespacename, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("tablespace \"%s\" already exists", stmt->tablespacename),
+				 errhint("ALTER TABLESPACE ... ENABLE ENCRYPTION encrypts what is new in it.")));
+	tablespace = stmt->location ? CreateTableSpace(stmt) : create_in_own_directory(stmt);
+	tv_tablespace_encrypt(tablespace, cipher, master);
+	PG_RETURN_VOID();
+}
+
+static Oid
+tablespace_argument(FunctionCallInfo fcinfo)
+{
+	char	   *name = required_text(fcinfo, 0, "name");
+	Oid			tablespace = get_tablespace_oid(name, false);
+
+	if (tablespace == GLOBALTABLESPACE_OID || tablespace == DEFAULTTABLESPACE_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("tablespace \"%s\" cannot be encrypted as a whole", name),
+				 errdetail("It holds system catalogs."),
+				 errhint("Use another tablespace, or the access method tde_heap.")));
+	return tablespace;
+}
+
+/* encrypt_tablespace(name, cipher) */
+Datum
+tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
+{
+	TvCipher	cipher = cipher_argument(optional_text(fcinfo, 1));
+
+	check_call(fcinfo, "ALTER TABLESPACE", false);
+	tv_tablespace_encrypt(tablespace_argument(fcinfo), cipher, 0);
+	ereport(NOTICE,
+			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("what is new in the tablespace is encrypted from now on"),
+			 errhint("Relations that are in it already are encrypted when they are written anew; tde_vault.plaintext_files lists them.")));
+	PG_RETURN_VOID();
+}
+
+/* decrypt_tablespace(name) */
+Datum
+tv_sql_decrypt_tablespace(PG_FUNCTION_ARGS)
+{
+	check_call(fcinfo, "ALTER TABLESPACE", false);
+	tv_tablespace_release(tablespace_argument(fcinfo));
+	PG_RETURN_VOID();
+}
+
+/* tv_tablespaces() -> setof (tablespace oid, cipher, master_id, created) */
+Datum
+tv_sql_tablespaces(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TvKeyringScope scope;
+
+	SetSingleFuncCall(fcinfo, 0);
+	for (uint32 i = 0; tv_keyring_scope_at(i, &scope); i++)
+	{
+		Datum		values[4];
+		bool		nulls[4] = {0};
+		char		master[17];
+
+		if (!OidIsValid(scope.tablespace))
+			continue;
+		snprintf(master, sizeof(master), "%016" INT64_MODIFIER "x", scope.master_key);
+		values[0] = ObjectIdGetDatum(scope.tablespace);
+		values[1] = CStringGetTextDatum(tv_cipher_name(scope.cipher));
+		values[2] = CStringGetTextDatum(master);
+		nulls[2] = scope.master_key == 0;
+		values[3] = TimestampTzGetDatum(scope.created);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
