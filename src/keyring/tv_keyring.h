@@ -105,6 +105,7 @@ typedef struct TvRotation
 	uint64		master;			/* the new one */
 	uint32		slot;			/* the next to look at */
 	uint32		in_pass;		/* wrapped anew since it began at the first one */
+	TvError		failure;		/* why a key could not be unwrapped; status OK: none */
 	uint64		done;
 	uint64		total;			/* as it was in the beginning */
 	char		old_key_id[TV_KEYRING_KEY_ID_MAX + 1];
@@ -123,6 +124,8 @@ extern TvStatus tv_keyring_rotation_begin(Oid database, const char *key_id, cons
 /*
  * Wrap some more keys anew; after the last one retire what was replaced, and
  * set finished.  Durable when finished; before that, a crash may undo some.
+ * When the old provider fails, what is open in this server is still wrapped
+ * anew; the last step then returns the error.
  */
 extern TvStatus tv_keyring_rotation_step(TvRotation *rotation, TvError *err);
 extern void tv_keyring_rotation_end(void);

@@ -323,24 +323,49 @@ check_still_stale(const TvRecord *record, const void *context, bool *skip, TvErr
 	return TV_OK;
 }
 
-static TvStatus
-wrap_anew(const TvTableKeyRecord *key, Oid database, uint8 *secret, bool *done, TvError *err)
+/*
+ * The plaintext of a key into secret; false if there is none.  Once the old
+ * provider has failed it is not asked again, as each time may take long.
+ */
+static bool
+get_secret(TvRotation *rotation, const TvTableKeyRecord *key, uint8 *secret)
 {
 	TvKeyringKey info;
-	TvRecord	record;
-	TvStatus	status = tv_keyring_peek_key(key->id, key->epoch, secret, err);
+	TvError		failure;
 
-	*done = false;
+	if (rotation->failure.status != TV_OK &&
+		!(tv_keyring_key(key->id, key->epoch, &info) && info.open))
+		return false;
+	if (tv_keyring_peek_key(key->id, key->epoch, secret, &failure) == TV_OK)
+		return true;
 	/* its table may have been dropped meanwhile */
-	if (status != TV_OK)
-		return tv_keyring_key(key->id, key->epoch, &info) ? status : TV_OK;
+	if (tv_keyring_key(key->id, key->epoch, &info))
+		rotation->failure = failure;
+	return false;
+}
+
+static TvStatus
+wrap_anew(TvRotation *rotation, const TvTableKeyRecord *key, uint8 *secret, TvError *err)
+{
+	TvRecord	record;
+	bool		done;
+	TvStatus	status;
+
+	if (!get_secret(rotation, key, secret))
+		return TV_OK;
 	memset(&record, 0, sizeof(record));
 	record.type = TV_RECORD_TABLE_KEY;
 	record.u.table_key = *key;
 	status = tv_keyring_wrap(key->master_key, &record.u.table_key, secret, err);
-	if (status != TV_OK)
-		return status;
-	return tv_keyring_append_if(&record, false, check_still_stale, &database, done, err);
+	if (status == TV_OK)
+		status = tv_keyring_append_if(&record, false, check_still_stale, &rotation->database,
+									  &done, err);
+	if (status == TV_OK && done)
+	{
+		rotation->done++;
+		rotation->in_pass++;
+	}
+	return status;
 }
 
 static void
@@ -480,20 +505,20 @@ tv_keyring_rotation_step(TvRotation *rotation, TvError *err)
 	if (secret == NULL)
 		return tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
 	for (int i = 0; status == TV_OK && i < n; i++)
-	{
-		bool		done;
-
-		status = wrap_anew(&keys[i], rotation->database, secret, &done, err);
-		rotation->done += done;
-		rotation->in_pass += done;
-	}
+		status = wrap_anew(rotation, &keys[i], secret, err);
 	tv_secret_free(secret);
 	report_progress(rotation);
 	if (status == TV_OK && before / FLUSH_KEYS != rotation->done / FLUSH_KEYS)
 		status = make_durable(err);
-	if (status == TV_OK && n == 0 && rotation->slot >= tv_keyring_shared->key_top)
-		status = retire_replaced(rotation, err);
-	return status;
+	if (status != TV_OK || n > 0 || rotation->slot < tv_keyring_shared->key_top)
+		return status;
+	if (rotation->failure.status == TV_OK)
+		return retire_replaced(rotation, err);
+	status = make_durable(err);
+	if (status != TV_OK)
+		return status;
+	*err = rotation->failure;
+	return err->status;
 }
 
 void

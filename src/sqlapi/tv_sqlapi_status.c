@@ -212,6 +212,7 @@ tv_sql_table_keys(PG_FUNCTION_ARGS)
 		key_name(key.master_key, master);
 		values[0] = CStringGetTextDatum(id);
 		values[1] = ObjectIdGetDatum(key.database);
+		nulls[1] = !OidIsValid(key.database);
 		values[2] = ObjectIdGetDatum(key.table);
 		values[3] = Int32GetDatum(key.epoch);
 		values[4] = CStringGetTextDatum(tv_cipher_name(key.cipher));
