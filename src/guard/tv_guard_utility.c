@@ -37,6 +37,7 @@
 #include "page/tv_page_decide.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_tablespace.h"
+#include "vault/tv_vault.h"
 
 #define HEAP_AM_NAME "tde_heap"
 
@@ -338,7 +339,10 @@ after(Node *stmt)
 		case T_DropdbStmt:
 			CommandCounterIncrement();
 			if (OidIsValid(dropped_database) && get_database_name(dropped_database) == NULL)
+			{
+				tv_vault_database_dropped(dropped_database);
 				tv_page_drop_database(dropped_database);
+			}
 			dropped_database = InvalidOid;
 			return;
 		case T_CreatedbStmt:
@@ -360,10 +364,34 @@ run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 }
 
+/* The database that is being made has its template's policy; or 0. */
+static Oid	policy_copied = InvalidOid;
+
 static void
 abandon_copies(int code, Datum arg)
 {
 	tv_page_copies_abandon();
+	if (OidIsValid(policy_copied))
+		tv_vault_database_dropped(policy_copied);
+}
+
+/*
+ * The copy of a database with a vault is closed before anybody can connect to
+ * it, that is before the transaction commits.
+ */
+static void
+copy_policy(const CreatedbStmt *stmt)
+{
+	const char *template = option_string(stmt->options, "template");
+	Oid			from = get_database_oid(template ? template : "template1", true);
+	Oid			to;
+
+	if (!OidIsValid(from) || !tv_vault_on_anywhere())
+		return;
+	CommandCounterIncrement();
+	to = get_database_oid(stmt->dbname, false);
+	policy_copied = to;
+	tv_vault_database_copied(from, to);
 }
 
 /*
@@ -376,9 +404,11 @@ run_create_database(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	tv_page_copies_begin();
+	policy_copied = InvalidOid;
 	PG_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 	{
 		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		copy_policy((CreatedbStmt *) pstmt->utilityStmt);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 }
