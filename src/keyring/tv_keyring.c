@@ -67,10 +67,16 @@ copy_file(const TvFileSlot *file, TvKeyringFile *out)
 	if (key == NULL)
 		return false;
 	out->key = file->key;
-	out->cipher = (TvCipher) file->cipher;
+	out->unlogged = (file->flags & TV_FILE_UNLOGGED) != 0;
+	out->cipher = out->unlogged ? TV_CIPHER_AES_256_XTS : (TvCipher) key->cipher;
 	out->epoch = key->epoch;
-	out->sealed = (file->flags & TV_FILE_SEALED) != 0;
+	out->plain = (file->flags & TV_FILE_PLAIN) != 0;
+	out->floor = out->plain ? 0 : Max(key->floor, (file->flags & TV_FILE_SEALED) ? 1 : 0);
+	out->floor_lsn = key->floor_lsn;
+	out->sealed = out->floor > 0;
+	out->always_sealed = (file->flags & TV_FILE_SEALED) != 0;
 	out->dropped = (file->flags & TV_SLOT_DROPPED) != 0;
+	out->released = (file->flags & TV_SLOT_RELEASED) != 0;
 	return true;
 }
 
@@ -98,6 +104,12 @@ copy_key(const TvKeySlot *key, TvKeyringKey *out)
 	out->created = key->created;
 	out->open = (key->flags & TV_KEY_OPEN) != 0;
 	out->files = key->files;
+	out->floor = key->floor;
+	out->floor_lsn = key->floor_lsn;
+	out->work = (key->flags & TV_KEY_WORK) != 0;
+	out->paused = (key->flags & TV_KEY_PAUSED) != 0;
+	out->superseded_at = key->superseded_at;
+	out->superseded = !XLogRecPtrIsInvalid(key->superseded_at);
 }
 
 bool
@@ -315,16 +327,18 @@ tv_keyring_store_key(TvTableKeyRecord *key, const uint8 *secret, uint64 preferre
 	return TV_OK;
 }
 
-static TvStatus
-create_key(Oid database, Oid table, TvCipher cipher, uint64 preferred,
-		   uint64 fallback, uint64 *id, TvError *err)
+TvStatus
+tv_keyring_make_version(Oid database, Oid table, TvCipher cipher, uint64 preferred,
+						uint64 fallback, uint16 epoch, uint64 *id, TvError *err)
 {
 	TvTableKeyRecord record;
+	uint8		shielded[TV_KEY_LEN];
 	uint8	   *key;
 	TvStatus	status;
 
 	memset(&record, 0, sizeof(record));
-	record.epoch = 1;
+	record.id = *id;
+	record.epoch = epoch;
 	record.database = database;
 	record.table = table;
 	record.cipher = cipher;
@@ -334,12 +348,22 @@ create_key(Oid database, Oid table, TvCipher cipher, uint64 preferred,
 	if (key == NULL)
 		return tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
 	if (tv_random(key, TV_KEY_LEN) != TV_OK ||
-		tv_random((uint8 *) &record.id, sizeof(uint64)) != TV_OK)
+		(*id == 0 && tv_random((uint8 *) &record.id, sizeof(uint64)) != TV_OK))
 		status = tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
 	else
-		status = tv_keyring_store_key(&record, key, preferred, fallback, err);
+		status = tv_keyring_shield(record.id, epoch, key, shielded) == TV_OK ? TV_OK :
+			tv_error(err, TV_ERR_INTERNAL, "could not shield a table key");
+
+	/*
+	 * Whoever sees the new version may need it at once, in a critical section:
+	 * it is open from the start.
+	 */
 	if (status == TV_OK)
-		status = publish_key(record.id, record.epoch, key, err);
+	{
+		tv_keyring_stage_opened(record.id, epoch, shielded);
+		status = tv_keyring_store_key(&record, key, preferred, fallback, err);
+		tv_keyring_stage_opened(0, 0, NULL);
+	}
 	tv_secret_free(key);
 	*id = record.id;
 	if (status == TV_OK)
@@ -367,7 +391,8 @@ key_for_table(Oid database, Oid table, TvCipher cipher, uint64 preferred, uint64
 	if (slot)
 		return TV_OK;
 	*key_cipher = cipher;
-	return create_key(database, table, cipher, preferred, fallback, key, err);
+	*key = 0;
+	return tv_keyring_make_version(database, table, cipher, preferred, fallback, 1, key, err);
 }
 
 TvStatus
@@ -384,25 +409,44 @@ tv_keyring_key_in_scope(Oid database, Oid table, const TvKeyringScope *scope,
 	return key_for_table(database, table, scope->cipher, scope->master_key, 0, key, key_cipher, err);
 }
 
+uint16
+tv_keyring_newest_epoch(uint64 id)
+{
+	TvKeyringKey key;
+
+	return tv_keyring_key(id, 0, &key) ? key.epoch : 0;
+}
+
+/*
+ * Should the key get a new version meanwhile, the record is written again:
+ * when the old version goes, no record may depend on it.
+ */
 static TvStatus
-append_file(TvFileRecord *file, TvError *err)
+append_file(TvFileRecord *file, TvAppendCheck check, TvError *err)
 {
 	uint8		input[TV_FILE_MAC_INPUT_MAX];
 	size_t		len = tv_keyring_file_mac_input(file, input, sizeof(input));
+	uint16		epoch;
 	TvRecord	record;
 	TvStatus	status;
 
-	status = tv_keyring_mac(file->table_key, input, len, file->mac, err);
-	if (status != TV_OK)
-		return status;
-	memset(&record, 0, sizeof(record));
-	record.type = TV_RECORD_FILE;
-	record.u.file = *file;
-	return tv_keyring_append(&record, false, err);
+	do
+	{
+		epoch = tv_keyring_newest_epoch(file->table_key);
+		status = tv_keyring_mac(file->table_key, epoch, input, len, file->mac, err);
+		if (status != TV_OK)
+			return status;
+		memset(&record, 0, sizeof(record));
+		record.type = TV_RECORD_FILE;
+		record.u.file = *file;
+		status = tv_keyring_append_if(&record, false, check, NULL, NULL, err);
+	} while (status == TV_OK && epoch != tv_keyring_newest_epoch(file->table_key));
+	return status;
 }
 
 TvStatus
-tv_keyring_assign(const RelFileNode *node, uint64 key, TvCipher cipher, TvError *err)
+tv_keyring_assign(const RelFileNode *node, uint64 key, TvCipher cipher, uint8 flags,
+				  TvError *err)
 {
 	TvFileRecord file;
 
@@ -412,8 +456,8 @@ tv_keyring_assign(const RelFileNode *node, uint64 key, TvCipher cipher, TvError 
 	file.relation = node->relNode;
 	file.table_key = key;
 	file.cipher = cipher;
-	file.flags = TV_FILE_SEALED;
-	return append_file(&file, err);
+	file.flags = flags;
+	return append_file(&file, NULL, err);
 }
 
 TvStatus
@@ -430,7 +474,7 @@ tv_keyring_bind(Oid database, Oid relid, uint64 key, TvError *err)
 	file.table_key = key;
 	file.cipher = info.cipher;
 	file.flags = TV_FILE_BINDING;
-	return append_file(&file, err);
+	return append_file(&file, NULL, err);
 }
 
 bool
@@ -477,6 +521,75 @@ tv_keyring_copy_bindings(Oid from, Oid to, TvError *err)
 	while (next_binding(from, to, &slot, &relid, &key))
 	{
 		TvStatus	status = key ? tv_keyring_bind(to, relid, key, err) : TV_OK;
+
+		if (status != TV_OK)
+			return status;
+	}
+	return TV_OK;
+}
+
+bool
+tv_keyring_next_file(uint64 id, uint32 *slot, RelFileNode *node, TvKeyringFile *out)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		found = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	while (!found && *slot < tv_keyring_shared->file_top)
+	{
+		TvFileSlot *file = tv_keyring_file_slot(++(*slot));
+
+		if (file == NULL || file->key != id || (file->flags & TV_SLOT_DROPPED))
+			continue;
+		found = copy_file(file, out);
+		*node = file->node;
+	}
+	LWLockRelease(lock);
+	return found;
+}
+
+/* A file that was removed meanwhile, or has another key, stays as it is. */
+static TvStatus
+check_still_there(const TvRecord *record, const void *context, bool *skip, TvError *err)
+{
+	const TvFileRecord *file = &record->u.file;
+	RelFileNode node = {file->tablespace, file->database, file->relation};
+	TvFileSlot *slot = tv_keyring_find_file(&node);
+
+	*skip = slot == NULL || slot->key != file->table_key || (slot->flags & TV_SLOT_DROPPED);
+	return TV_OK;
+}
+
+TvStatus
+tv_keyring_reassign(const RelFileNode *node, const TvKeyringFile *known, bool plain,
+					TvError *err)
+{
+	TvFileRecord file;
+
+	memset(&file, 0, sizeof(file));
+	file.tablespace = node->spcNode;
+	file.database = node->dbNode;
+	file.relation = node->relNode;
+	file.table_key = known->key;
+	file.cipher = known->cipher;
+	if (!OidIsValid(node->spcNode))
+		file.flags = TV_FILE_BINDING;
+	else
+		file.flags = (known->sealed && !plain ? TV_FILE_SEALED : 0) |
+			(plain ? TV_FILE_PLAIN : 0) | (known->unlogged ? TV_FILE_UNLOGGED : 0);
+	return append_file(&file, check_still_there, err);
+}
+
+TvStatus
+tv_keyring_renew_files(uint64 id, TvError *err)
+{
+	uint32		slot = 0;
+	RelFileNode node;
+	TvKeyringFile known;
+
+	while (tv_keyring_next_file(id, &slot, &node, &known))
+	{
+		TvStatus	status = tv_keyring_reassign(&node, &known, known.plain, err);
 
 		if (status != TV_OK)
 			return status;
@@ -598,6 +711,31 @@ read_file_record(const RelFileNode *node, TvRecord *record, TvError *err)
 	return status;
 }
 
+/*
+ * The MAC of input under the version of the key that gives the one wanted, or
+ * under the newest.
+ */
+static TvStatus
+find_mac(uint64 id, const uint8 *input, size_t len, const uint8 *wanted, uint8 *mac,
+		 TvError *err)
+{
+	TvStatus	status;
+
+	for (uint16 epoch = tv_keyring_newest_epoch(id); epoch > 1; epoch--)
+	{
+		TvKeyringKey key;
+
+		if (!tv_keyring_key(id, epoch, &key))
+			continue;
+		status = tv_keyring_mac(id, epoch, input, len, mac, err);
+		if (status != TV_OK || tv_equal_secret(mac, wanted, TV_MAC_LEN))
+			return status;
+	}
+	if (tv_keyring_newest_epoch(id) > 1 && !tv_keyring_key(id, 1, &(TvKeyringKey) {0}))
+		return TV_OK;
+	return tv_keyring_mac(id, 1, input, len, mac, err);
+}
+
 TvStatus
 tv_keyring_verify_file(const RelFileNode *node, TvError *err)
 {
@@ -612,7 +750,7 @@ tv_keyring_verify_file(const RelFileNode *node, TvError *err)
 	if (status != TV_OK || record.type == 0)
 		return status;
 	len = tv_keyring_file_mac_input(&record.u.file, input, sizeof(input));
-	status = tv_keyring_mac(record.u.file.table_key, input, len, mac, err);
+	status = find_mac(record.u.file.table_key, input, len, record.u.file.mac, mac, err);
 	if (status != TV_OK)
 		return status;
 	if (record.type != TV_RECORD_FILE ||

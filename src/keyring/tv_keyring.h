@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "storage/relfilenode.h"
 
 #include "base/tv_status.h"
@@ -24,10 +25,16 @@
 typedef struct TvKeyringFile
 {
 	uint64		key;			/* table key id */
-	TvCipher	cipher;
+	TvCipher	cipher;			/* of pages that are written now */
 	uint16		epoch;			/* newest version of the key */
+	uint16		floor;			/* oldest version of a page; 0: unsealed */
+	XLogRecPtr	floor_lsn;		/* WAL position from which that holds, or 0 */
 	bool		sealed;			/* no unsealed page is accepted */
+	bool		always_sealed;	/* nor was one ever */
+	bool		plain;			/* pages are written unsealed */
+	bool		unlogged;		/* XTS, whatever the version's cipher */
 	bool		dropped;		/* file removed, recovery may still need it */
+	bool		released;		/* with dropped: not removed, but plain */
 } TvKeyringFile;
 
 /* Metadata of a table key version, copied out. */
@@ -42,6 +49,12 @@ typedef struct TvKeyringKey
 	int64		created;
 	bool		open;			/* unwrapped since the server started */
 	uint32		files;			/* files and bindings that use it */
+	uint16		floor;			/* of the key, see TvKeyringFile */
+	XLogRecPtr	floor_lsn;
+	bool		work;			/* its pages are to be worked on */
+	bool		paused;
+	bool		superseded;		/* no page needs this version, old WAL may */
+	XLogRecPtr	superseded_at;
 } TvKeyringKey;
 
 typedef enum TvMasterState
@@ -166,10 +179,10 @@ extern bool tv_keyring_next_key(uint32 *slot, TvKeyringKey *out);
 /*
  * Record that node uses key.  The record is written, but only synced by
  * tv_keyring_flush(), which must come before a page of the file or WAL about
- * it can leave memory.
+ * it can leave memory.  flags: TV_FILE_SEALED and others, but BINDING.
  */
 extern TvStatus tv_keyring_assign(const RelFileNode *node, uint64 key,
-								  TvCipher cipher, TvError *err);
+								  TvCipher cipher, uint8 flags, TvError *err);
 
 /* A binding: relation relid of database uses key for files yet to come. */
 extern TvStatus tv_keyring_bind(Oid database, Oid relid, uint64 key, TvError *err);
@@ -189,6 +202,53 @@ extern TvStatus tv_keyring_drop_database(Oid database, TvError *err);
 
 /* Does database hold encrypted files (those removed not counted)? */
 extern bool tv_keyring_database_in_use(Oid database);
+
+/* --- versions of a table key (tv_keyring_version.c) --- */
+
+/*
+ * Make the next version of key id, with cipher: pages are written under it
+ * from now on, also by processes that are at it.  May call the provider.
+ */
+extern TvStatus tv_keyring_add_version(uint64 id, TvCipher cipher, uint16 *epoch, TvError *err);
+
+/*
+ * No page of key id is below version epoch any more (0: pages may be
+ * unsealed again).  Durable on return.  Versions below are superseded.
+ */
+extern TvStatus tv_keyring_set_floor(uint64 id, uint16 epoch, TvError *err);
+
+/* Are there pages of key id to be worked on?  Durable on return. */
+extern TvStatus tv_keyring_set_work(uint64 id, bool pending, bool paused, TvError *err);
+
+/* The file has no sealed page any more and is plain.  Durable on return. */
+extern TvStatus tv_keyring_release(const RelFileNode *node, TvError *err);
+
+/*
+ * The next file of key id from after *slot (0 to begin), bindings (spcNode 0)
+ * included, those removed not.  A file that is added meanwhile may be missed.
+ */
+extern bool tv_keyring_next_file(uint64 id, uint32 *slot, RelFileNode *node,
+								 TvKeyringFile *file);
+
+/*
+ * Write the record of a live file again.  plain: pages are written unsealed
+ * from now on; or, if it was, sealed again.  Nothing happens if the file was
+ * removed meanwhile.
+ */
+extern TvStatus tv_keyring_reassign(const RelFileNode *node, const TvKeyringFile *known,
+									bool plain, TvError *err);
+
+/*
+ * Write the records of all files and bindings of key id again, so that they
+ * are authenticated by its newest version.
+ */
+extern TvStatus tv_keyring_renew_files(uint64 id, TvError *err);
+
+/*
+ * Destroy superseded versions that no WAL needs any more, in memory and in
+ * the file.  Returns whether there were any; err->status tells of a failure.
+ */
+extern bool tv_keyring_destroy_superseded(TvError *err);
 
 /* forknum of a FileTag that means the keyring file */
 #define TV_KEYRING_FORK 65
@@ -309,8 +369,8 @@ extern const TvCipherContext *tv_keyring_context(uint64 id, uint16 epoch,
 												 TvKeyHandle *handle,
 												 TvError *err);
 
-/* MAC data under the key's keyring subkey. */
-extern TvStatus tv_keyring_mac(uint64 id, const uint8 *data, size_t len,
+/* MAC data under the keyring subkey of version epoch of the key. */
+extern TvStatus tv_keyring_mac(uint64 id, uint16 epoch, const uint8 *data, size_t len,
 							   uint8 *mac, TvError *err);
 
 /* The same under the key's subkey for purpose, which must be one of MACs. */

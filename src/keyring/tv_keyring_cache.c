@@ -202,24 +202,31 @@ tv_keyring_context(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher ciphe
 	return slot->memory;
 }
 
-TvStatus
-tv_keyring_mac(uint64 id, const uint8 *data, size_t len, uint8 *mac, TvError *err)
+static TvStatus
+mac_under(uint64 id, uint16 epoch, TvKeyPurpose purpose, const uint8 *data, size_t len,
+		  uint8 *mac, TvError *err)
 {
-	return tv_keyring_mac_for(id, TV_PURPOSE_KEYRING, data, len, mac, err);
-}
-
-TvStatus
-tv_keyring_mac_for(uint64 id, TvKeyPurpose purpose, const uint8 *data, size_t len,
-				   uint8 *mac, TvError *err)
-{
-	/* what is authenticated is so under the first version of its key */
-	ContextSlot *slot = get_slot(id, 1, purpose, MAC_CIPHER, err);
+	ContextSlot *slot = get_slot(id, epoch, purpose, MAC_CIPHER, err);
 	TvStatus	status;
 
 	if (slot == NULL)
 		return err->status;
 	status = tv_hmac(slot->memory, TV_KEY_LEN, data, len, mac);
 	return status == TV_OK ? TV_OK : tv_error(err, status, "could not compute a MAC");
+}
+
+TvStatus
+tv_keyring_mac(uint64 id, uint16 epoch, const uint8 *data, size_t len, uint8 *mac, TvError *err)
+{
+	return mac_under(id, epoch, TV_PURPOSE_KEYRING, data, len, mac, err);
+}
+
+TvStatus
+tv_keyring_mac_for(uint64 id, TvKeyPurpose purpose, const uint8 *data, size_t len,
+				   uint8 *mac, TvError *err)
+{
+	/* keys of services have one version */
+	return mac_under(id, 1, purpose, data, len, mac, err);
 }
 
 void

@@ -218,9 +218,8 @@ tv_keyring_completed_checkpoint(bool *clean)
 	return redo;
 }
 
-/* No WAL before this will be read again: not by recovery, not by decoding. */
-static XLogRecPtr
-horizon(void)
+XLogRecPtr
+tv_keyring_horizon(void)
 {
 	bool		clean;
 	XLogRecPtr	redo = tv_keyring_completed_checkpoint(&clean);
@@ -234,7 +233,7 @@ tv_keyring_sweep_dropped(void)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
-	XLogRecPtr	before = horizon();
+	XLogRecPtr	before = tv_keyring_horizon();
 
 	shared->since_sweep = 0;
 	if (before == shared->swept)
@@ -257,4 +256,17 @@ tv_keyring_tidy(int fd)
 		tv_keyring_sweep_dropped();
 	if (wants_compaction() && compact(fd, &err) != TV_OK)
 		elog(LOG, "could not compact the keyring, will try again: %s", err.message);
+}
+
+TvStatus
+tv_keyring_compact_now(TvError *err)
+{
+	TvStatus	status;
+	int			fd = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return tv_keyring_io_error(err, "open", TV_KEYRING_PATH);
+	status = compact(fd, err);
+	close(fd);
+	return status;
 }

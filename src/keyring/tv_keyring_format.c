@@ -232,6 +232,7 @@ encode_payload(TvWriter *w, const TvRecord *record)
 			return;
 		case TV_RECORD_FILE_DROPPED:
 		case TV_RECORD_FILE_FORGOTTEN:
+		case TV_RECORD_FILE_RELEASED:
 			tv_write_u32(w, record->u.removal.tablespace);
 			tv_write_u32(w, record->u.removal.database);
 			tv_write_u32(w, record->u.removal.relation);
@@ -250,6 +251,15 @@ encode_payload(TvWriter *w, const TvRecord *record)
 			return;
 		case TV_RECORD_SCOPE:
 			encode_scope(w, &record->u.scope);
+			return;
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			tv_write_u64(w, record->u.key_floor.id);
+			tv_write_u16(w, record->u.key_floor.epoch);
+			tv_write_u64(w, record->u.key_floor.lsn);
+			return;
+		case TV_RECORD_TABLE_KEY_WORK:
+			tv_write_u64(w, record->u.key_work.id);
+			tv_write_u16(w, record->u.key_work.flags);
 			return;
 	}
 	w->failed = true;
@@ -271,6 +281,7 @@ decode_payload(TvReader *r, TvRecord *record)
 			return;
 		case TV_RECORD_FILE_DROPPED:
 		case TV_RECORD_FILE_FORGOTTEN:
+		case TV_RECORD_FILE_RELEASED:
 			record->u.removal.tablespace = tv_read_u32(r);
 			record->u.removal.database = tv_read_u32(r);
 			record->u.removal.relation = tv_read_u32(r);
@@ -292,6 +303,15 @@ decode_payload(TvReader *r, TvRecord *record)
 			return;
 		case TV_RECORD_SCOPE:
 			decode_scope(r, &record->u.scope);
+			return;
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			record->u.key_floor.id = tv_read_u64(r);
+			record->u.key_floor.epoch = tv_read_u16(r);
+			record->u.key_floor.lsn = tv_read_u64(r);
+			return;
+		case TV_RECORD_TABLE_KEY_WORK:
+			record->u.key_work.id = tv_read_u64(r);
+			record->u.key_work.flags = tv_read_u16(r);
 			return;
 	}
 	r->failed = true;
@@ -356,14 +376,6 @@ looks_torn(const uint8_t *data, size_t len, uint64_t pos)
 	return false;
 }
 
-/* Numbers between are of versions to come. */
-static bool
-is_known_type(TvRecordType type)
-{
-	return (type >= TV_RECORD_MASTER_KEY && type <= TV_RECORD_NONCE_PREFIX) ||
-		type == TV_RECORD_SCOPE;
-}
-
 TvStatus
 tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 						 uint8_t check[TV_KEYRING_CHECK_LEN],
@@ -394,7 +406,8 @@ tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 	record->type = (TvRecordType) tv_read_u16(&r);
 	version = tv_read_u16(&r);
 	(void) tv_read_u64(&r);
-	if (version != RECORD_VERSION || !is_known_type(record->type))
+	if (version != RECORD_VERSION || record->type < TV_RECORD_MASTER_KEY ||
+		record->type > TV_RECORD_SCOPE)
 		return TV_ERR_VERSION;
 	r.len = total - TV_KEYRING_CHECK_LEN;
 	decode_payload(&r, record);

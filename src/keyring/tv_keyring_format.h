@@ -52,6 +52,9 @@ typedef enum TvRecordType
 	TV_RECORD_TABLE_KEY_DESTROYED = 6,
 	TV_RECORD_MASTER_KEY_RETIRED = 7,
 	TV_RECORD_NONCE_PREFIX = 8, /* random part of the nonces of a server start */
+	TV_RECORD_TABLE_KEY_FLOOR = 9,	/* the oldest version that a page may have */
+	TV_RECORD_TABLE_KEY_WORK = 10,	/* pages are to be brought up to date */
+	TV_RECORD_FILE_RELEASED = 11,	/* file is plain; old WAL may need the key */
 	TV_RECORD_SCOPE = 12		/* everything new in a tablespace is encrypted */
 } TvRecordType;
 
@@ -83,6 +86,9 @@ typedef struct TvTableKeyRecord
 /* flags of a file record */
 #define TV_FILE_SEALED 0x01		/* no unsealed page is accepted */
 #define TV_FILE_BINDING 0x02	/* not a file: relation "relation" uses the key */
+#define TV_FILE_UNLOGGED 0x04	/* XTS, whatever the cipher of the key's version */
+#define TV_FILE_PLAIN 0x08		/* pages are written unsealed: being decrypted */
+#define TV_FILE_FLAGS 0x0f
 
 typedef struct TvFileRecord
 {
@@ -95,7 +101,7 @@ typedef struct TvFileRecord
 	uint8_t		mac[TV_KEYRING_MAC_LEN];	/* under the table key */
 } TvFileRecord;
 
-/* FILE_DROPPED and FILE_FORGOTTEN */
+/* FILE_DROPPED, FILE_FORGOTTEN and FILE_RELEASED */
 typedef struct TvFileRemovalRecord
 {
 	uint32_t	tablespace;
@@ -115,6 +121,27 @@ typedef struct TvKeyRemovalRecord
 	uint16_t	epoch;
 	int64_t		when;			/* of MASTER_KEY_RETIRED; 0: not recorded */
 } TvKeyRemovalRecord;
+
+/*
+ * TABLE_KEY_FLOOR: from WAL position lsn on, no page of a file of key id has a
+ * version below epoch, nor (epoch > 0) is unsealed.
+ */
+typedef struct TvKeyFloorRecord
+{
+	uint64_t	id;
+	uint16_t	epoch;
+	uint64_t	lsn;
+} TvKeyFloorRecord;
+
+/* flags of TABLE_KEY_WORK */
+#define TV_WORK_PENDING 0x01	/* there may be pages that are not as they should be */
+#define TV_WORK_PAUSED 0x02		/* an operator said so */
+
+typedef struct TvKeyWorkRecord
+{
+	uint64_t	id;
+	uint16_t	flags;
+} TvKeyWorkRecord;
 
 #define TV_NONCE_PREFIX_LEN 7
 
@@ -146,6 +173,8 @@ typedef struct TvRecord
 		TvKeyRemovalRecord key_removal;
 		TvNoncePrefixRecord nonce_prefix;
 		TvScopeRecord scope;
+		TvKeyFloorRecord key_floor;
+		TvKeyWorkRecord key_work;
 	}			u;
 } TvRecord;
 

@@ -31,6 +31,7 @@ typedef struct TvFileSlot
 #define TV_SLOT_VERIFIED 0x80	/* flags: MAC was checked */
 #define TV_SLOT_DROPPED 0x40
 #define TV_SLOT_FREE 0x20
+#define TV_SLOT_RELEASED 0x10	/* with DROPPED: the file is there, and plain */
 
 /* One version of a table key.  Never holds the key itself. */
 typedef struct TvKeySlot
@@ -48,6 +49,11 @@ typedef struct TvKeySlot
 	uint32		files;			/* that use it */
 	uint32		dropped;		/* removed, but recovery may need them */
 	uint16		epoch;
+	uint16		floor;			/* of the key; the same at each of its versions */
+	XLogRecPtr	floor_lsn;
+	uint64		floor_pos;		/* record that says so, or 0 */
+	uint64		work_pos;		/* record of TV_KEY_WORK and TV_KEY_PAUSED, or 0 */
+	XLogRecPtr	superseded_at;	/* this version; 0: it is not */
 	uint8		cipher;
 	uint8		flags;
 	uint8		shielded[TV_KEY_LEN];
@@ -55,6 +61,8 @@ typedef struct TvKeySlot
 
 #define TV_KEY_OPEN 0x01		/* shielded is valid */
 #define TV_KEY_MOVED 0x02		/* while a rewritten file is adopted */
+#define TV_KEY_WORK 0x08		/* the key's pages are to be worked on */
+#define TV_KEY_PAUSED 0x10
 #define TV_KEY_FREE 0x20
 
 /* A master key.  Slots are in the order of their records. */
@@ -106,6 +114,15 @@ extern void tv_keyring_table_init(void);
 extern void tv_keyring_table_reset(void);
 extern TvFileSlot *tv_keyring_find_file(const RelFileNode *node);
 extern TvKeySlot *tv_keyring_find_key(uint64 id, uint16 epoch);
+/* The version of key id that was found after before; NULL: the first one. */
+extern TvKeySlot *tv_keyring_next_version(uint64 id, const TvKeySlot *before);
+/*
+ * A version of a key that is about to be appended is open from the start;
+ * shielded NULL: no longer.
+ */
+extern void tv_keyring_stage_opened(uint64 id, uint16 epoch, const uint8 *shielded);
+/* Wipe one version of a key. */
+extern void tv_keyring_destroy_version(TvKeySlot *key);
 extern TvKeySlot *tv_keyring_find_table(Oid database, Oid table);
 extern TvKeySlot *tv_keyring_key_slot(uint32 slot);
 extern TvFileSlot *tv_keyring_file_slot(uint32 slot);
@@ -154,6 +171,16 @@ extern void tv_keyring_count_wrapped(uint64 master, int change);
 /* Its database is gone, and nothing is wrapped by it. */
 extern bool tv_keyring_master_is_past(const TvMasterSlot *master);
 
+/* --- tv_keyring_version.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+extern void tv_keyring_apply_floor(const TvKeyFloorRecord *record, uint64 pos);
+extern void tv_keyring_apply_work(const TvKeyWorkRecord *record, uint64 pos);
+extern bool tv_keyring_knows_floor(const TvKeyFloorRecord *record);
+extern bool tv_keyring_knows_work(const TvKeyWorkRecord *record);
+/* A new version starts with what holds for its key. */
+extern void tv_keyring_inherit_version(TvKeySlot *key, const TvKeySlot *newest);
+/* Destroy versions that neither pages nor WAL from redo on need; how many. */
+extern int	tv_keyring_sweep_versions(XLogRecPtr redo);
+
 /* --- tv_keyring_nonce.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
 extern bool tv_keyring_has_prefix(const TvNoncePrefixRecord *record);
 extern void tv_keyring_apply_prefix(const TvNoncePrefixRecord *record);
@@ -169,11 +196,15 @@ extern void tv_keyring_load(void);
  * known; does not throw.  *clean: the server was shut down, no WAL follows.
  */
 extern XLogRecPtr tv_keyring_completed_checkpoint(bool *clean);
+/* No WAL before this will be read again: not by recovery, not by decoding. */
+extern XLogRecPtr tv_keyring_horizon(void);
 /*
  * Free what no WAL refers to any more, if that can have become more.  The
  * caller holds TV_LOCK_KEYRING_FILE.
  */
 extern bool tv_keyring_sweep_dropped(void);
+/* Rewrite the file now, so that what was destroyed is gone from it. */
+extern TvStatus tv_keyring_compact_now(TvError *err);
 /* After an append to the file fd, under TV_LOCK_KEYRING_FILE: sweep, compact. */
 extern void tv_keyring_tidy(int fd);
 
@@ -239,5 +270,14 @@ extern TvStatus tv_keyring_peek_key(uint64 id, uint16 epoch, uint8 *key, TvError
  */
 extern TvStatus tv_keyring_store_key(TvTableKeyRecord *record, const uint8 *key,
 									 uint64 preferred, uint64 fallback, TvError *err);
+/*
+ * Make version epoch of the key of table, wrapped by master key preferred, or
+ * the database's, or fallback (0: none of that).  *id: 0 for a new key, whose id it is then.
+ */
+extern TvStatus tv_keyring_make_version(Oid database, Oid table, TvCipher cipher,
+										uint64 preferred, uint64 fallback,
+										uint16 epoch, uint64 *id, TvError *err);
+/* The newest version of key id; 0 if there is none. */
+extern uint16 tv_keyring_newest_epoch(uint64 id);
 
 #endif							/* TV_KEYRING_INTERNAL_H */

@@ -127,6 +127,16 @@ tv_keyring_find_key(uint64 id, uint16 epoch)
 }
 
 TvKeySlot *
+tv_keyring_next_version(uint64 id, const TvKeySlot *before)
+{
+	uint32		slot = before ? before->next_id : id_heads[id_bucket(id)];
+
+	while (slot != TV_NO_SLOT && keys[slot].id != id)
+		slot = keys[slot].next_id;
+	return slot == TV_NO_SLOT ? NULL : &keys[slot];
+}
+
+TvKeySlot *
 tv_keyring_find_table(Oid database, Oid table)
 {
 	uint32		slot = table_heads[table_bucket(database, table)];
@@ -177,6 +187,25 @@ unlink_key(uint32 slot)
 	*link = keys[slot].next_table;
 }
 
+/* A key that this process is about to append. */
+static struct
+{
+	uint64		id;
+	uint16		epoch;
+	uint8		shielded[TV_KEY_LEN];
+}			staged;
+
+void
+tv_keyring_stage_opened(uint64 id, uint16 epoch, const uint8 *shielded)
+{
+	memset(&staged, 0, sizeof(staged));
+	if (shielded == NULL)
+		return;
+	staged.id = id;
+	staged.epoch = epoch;
+	memcpy(staged.shielded, shielded, TV_KEY_LEN);
+}
+
 static TvStatus
 apply_table_key(const TvTableKeyRecord *record, uint64 pos, TvError *err)
 {
@@ -219,10 +248,33 @@ apply_table_key(const TvTableKeyRecord *record, uint64 pos, TvError *err)
 	key->first_master = record->master_key;
 	key->files = newest ? newest->files : 0;
 	key->dropped = newest ? newest->dropped : 0;
+	if (newest)
+		tv_keyring_inherit_version(key, newest);
+	if (staged.id == key->id && staged.epoch == key->epoch && staged.epoch != 0)
+	{
+		memcpy(key->shielded, staged.shielded, TV_KEY_LEN);
+		key->flags |= TV_KEY_OPEN;
+	}
 	link_key(slot);
 	tv_keyring_count_wrapped(key->master_key, 1);
 	tv_keyring_shared->n_keys++;
 	return TV_OK;
+}
+
+void
+tv_keyring_destroy_version(TvKeySlot *key)
+{
+	uint32		slot = key - keys;
+
+	unlink_key(slot);
+	tv_keyring_count_wrapped(key->master_key, -1);
+	if (key->pos != key->first_pos)
+		tv_keyring_shared->n_rewrapped--;
+	tv_secret_wipe(key, sizeof(*key));
+	key->flags = TV_KEY_FREE;
+	key->next_id = tv_keyring_shared->key_free;
+	tv_keyring_shared->key_free = slot;
+	tv_keyring_shared->n_keys--;
 }
 
 /* Wipe a key, all its versions. */
@@ -232,19 +284,7 @@ destroy_key(uint64 id)
 	TvKeySlot  *key;
 
 	while ((key = tv_keyring_find_key(id, 0)) != NULL)
-	{
-		uint32		slot = key - keys;
-
-		unlink_key(slot);
-		tv_keyring_count_wrapped(key->master_key, -1);
-		if (key->pos != key->first_pos)
-			tv_keyring_shared->n_rewrapped--;
-		tv_secret_wipe(key, sizeof(*key));
-		key->flags = TV_KEY_FREE;
-		key->next_id = tv_keyring_shared->key_free;
-		tv_keyring_shared->key_free = slot;
-		tv_keyring_shared->n_keys--;
-	}
+		tv_keyring_destroy_version(key);
 }
 
 /* Files of a key are counted at each of its versions. */
@@ -317,7 +357,7 @@ apply_file(const TvFileRecord *record, uint64 pos, TvError *err)
 	file->node = node;
 	file->key = record->table_key;
 	file->cipher = record->cipher;
-	file->flags = record->flags & (TV_FILE_SEALED | TV_FILE_BINDING);
+	file->flags = record->flags & TV_FILE_FLAGS;
 	file->pos = pos;
 	head = &file_heads[file_bucket(&node)];
 	file->next = *head;
@@ -329,22 +369,31 @@ apply_file(const TvFileRecord *record, uint64 pos, TvError *err)
 }
 
 static void
-apply_removal(const TvFileRemovalRecord *record, bool forget)
+apply_removal(const TvFileRemovalRecord *record, TvRecordType type)
 {
 	RelFileNode node = {record->tablespace, record->database, record->relation};
 	TvFileSlot *file = tv_keyring_find_file(&node);
 
 	if (file == NULL)
 		return;
-	if (forget)
+	if (type == TV_RECORD_FILE_FORGOTTEN)
 	{
 		free_file(file);
+		return;
+	}
+	if (file->flags & TV_SLOT_RELEASED)
+	{
+		/* removed after all */
+		file->flags &= ~TV_SLOT_RELEASED;
+		file->dropped_at = record->lsn;
 		return;
 	}
 	if (file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING))
 		return;
 	count_file(file->key, -1, 1);
 	file->flags |= TV_SLOT_DROPPED;
+	if (type == TV_RECORD_FILE_RELEASED)
+		file->flags |= TV_SLOT_RELEASED;
 	file->dropped_at = record->lsn;
 	tv_keyring_shared->n_dropped++;
 }
@@ -360,6 +409,7 @@ void
 tv_keyring_sweep(XLogRecPtr redo, bool unused)
 {
 	changed();
+	(void) tv_keyring_sweep_versions(redo);
 	for (uint32 slot = 1; slot <= tv_keyring_shared->file_top; slot++)
 	{
 		TvFileSlot *file = tv_keyring_file_slot(slot);
@@ -372,7 +422,8 @@ tv_keyring_sweep(XLogRecPtr redo, bool unused)
 		key = tv_keyring_find_key(id, 0);
 		if (key == NULL)
 			free_file(file);	/* a binding that outlived its key */
-		else if ((file->flags & TV_SLOT_DROPPED) && file->dropped_at < redo)
+		else if ((file->flags & (TV_SLOT_DROPPED | TV_SLOT_RELEASED)) == TV_SLOT_DROPPED &&
+				 file->dropped_at < redo)
 		{
 			free_file(file);
 			if (key->files == 0 && key->dropped == 0)
@@ -403,10 +454,15 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 		case TV_RECORD_FILE:
 			return apply_file(&record->u.file, pos, err);
 		case TV_RECORD_FILE_DROPPED:
-			apply_removal(&record->u.removal, false);
-			return TV_OK;
 		case TV_RECORD_FILE_FORGOTTEN:
-			apply_removal(&record->u.removal, true);
+		case TV_RECORD_FILE_RELEASED:
+			apply_removal(&record->u.removal, record->type);
+			return TV_OK;
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			tv_keyring_apply_floor(&record->u.key_floor, pos);
+			return TV_OK;
+		case TV_RECORD_TABLE_KEY_WORK:
+			tv_keyring_apply_work(&record->u.key_work, pos);
 			return TV_OK;
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			destroy_key(record->u.key_removal.id);
@@ -429,10 +485,14 @@ is_known_file(const TvFileRecord *record)
 {
 	RelFileNode node = {record->tablespace, record->database, record->relation};
 	TvFileSlot *file = tv_keyring_find_file(&node);
+	TvKeySlot  *version = tv_keyring_next_version(record->table_key, NULL);
 
+	/* while a key has several versions, the MAC may be under a newer one */
+	if (version != NULL && tv_keyring_next_version(record->table_key, version) != NULL)
+		return false;
 	return file != NULL && file->key == record->table_key &&
 		file->cipher == record->cipher &&
-		(file->flags & ~TV_SLOT_VERIFIED) == (record->flags & (TV_FILE_SEALED | TV_FILE_BINDING));
+		(file->flags & ~TV_SLOT_VERIFIED) == (record->flags & TV_FILE_FLAGS);
 }
 
 /*
@@ -480,7 +540,15 @@ tv_keyring_is_known(const TvRecord *record)
 			return is_known_file(&record->u.file);
 		case TV_RECORD_FILE_DROPPED:
 			file = tv_keyring_find_file(&node);
+			return file == NULL ||
+				(file->flags & (TV_SLOT_DROPPED | TV_SLOT_RELEASED)) == TV_SLOT_DROPPED;
+		case TV_RECORD_FILE_RELEASED:
+			file = tv_keyring_find_file(&node);
 			return file == NULL || (file->flags & TV_SLOT_DROPPED);
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			return tv_keyring_knows_floor(&record->u.key_floor);
+		case TV_RECORD_TABLE_KEY_WORK:
+			return tv_keyring_knows_work(&record->u.key_work);
 		case TV_RECORD_FILE_FORGOTTEN:
 			return tv_keyring_find_file(&node) == NULL;
 		case TV_RECORD_TABLE_KEY_DESTROYED:
@@ -544,7 +612,14 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now, uint64 *instea
 			node.relNode = record->u.file.relation;
 			file = tv_keyring_find_file(&node);
 			return file != NULL && file->pos == pos;
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			key = tv_keyring_find_key(record->u.key_floor.id, 0);
+			return key != NULL && key->floor_pos == pos;
+		case TV_RECORD_TABLE_KEY_WORK:
+			key = tv_keyring_find_key(record->u.key_work.id, 0);
+			return key != NULL && key->work_pos == pos && record->u.key_work.flags != 0;
 		case TV_RECORD_FILE_DROPPED:
+		case TV_RECORD_FILE_RELEASED:
 			node.spcNode = record->u.removal.tablespace;
 			node.dbNode = record->u.removal.database;
 			node.relNode = record->u.removal.relation;
@@ -583,6 +658,10 @@ tv_keyring_moved(const TvRecord *record, uint64 pos)
 		key->flags |= TV_KEY_MOVED;
 		key->pos = pos;
 	}
+	else if (record->type == TV_RECORD_TABLE_KEY_FLOOR)
+		tv_keyring_apply_floor(&record->u.key_floor, pos);
+	else if (record->type == TV_RECORD_TABLE_KEY_WORK)
+		tv_keyring_apply_work(&record->u.key_work, pos);
 	else if (record->type == TV_RECORD_FILE)
 	{
 		node.spcNode = record->u.file.tablespace;

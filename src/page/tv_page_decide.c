@@ -93,19 +93,15 @@ base_table(Relation rel)
 	return OidIsValid(base) && is_rewritten(base, rel->rd_rel->relowner) ? base : table;
 }
 
-/* Unlogged files are copied raw from their init fork: no sidecar for them. */
-static TvCipher
-cipher_for(char persistence, TvCipher of_key)
-{
-	return persistence == RELPERSISTENCE_PERMANENT ? of_key : TV_CIPHER_AES_256_XTS;
-}
-
 static void
-seal_file(TvPageFile *file, uint64 key, TvCipher cipher)
+seal_file(TvPageFile *file, uint64 key, TvCipher of_key, char persistence)
 {
+	bool		permanent = persistence == RELPERSISTENCE_PERMANENT;
 	TvError		err;
 
-	if (tv_keyring_assign(&file->rnode.node, key, cipher, &err) != TV_OK)
+	/* unlogged files are copied raw from their init fork: no sidecar for them */
+	if (tv_keyring_assign(&file->rnode.node, key, permanent ? of_key : TV_CIPHER_AES_256_XTS,
+						  TV_FILE_SEALED | (permanent ? 0 : TV_FILE_UNLOGGED), &err) != TV_OK)
 		tv_report(ERROR, &err);
 	if (!tv_page_file_resolve(file))
 		elog(ERROR, "keyring lost file %u", file->rnode.node.relNode);
@@ -121,7 +117,7 @@ seal_in_scope(TvPageFile *file, Oid table, char persistence, const TvKeyringScop
 
 	if (tv_keyring_key_in_scope(file->rnode.node.dbNode, table, scope, &key, &cipher, &err) != TV_OK)
 		tv_report(ERROR, &err);
-	seal_file(file, key, cipher_for(persistence, cipher));
+	seal_file(file, key, cipher, persistence);
 }
 
 /*
@@ -176,7 +172,7 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 	if (tv_keyring_key_for_table(node->dbNode, table,
 								 (TvCipher) tv_setting_cipher, 0, &key, &cipher, &err) != TV_OK)
 		tv_report(ERROR, &err);
-	seal_file(file, key, cipher_for(persistence, cipher));
+	seal_file(file, key, cipher, persistence);
 }
 
 void
@@ -236,7 +232,8 @@ decide_index(TvPageFile *file, Relation index)
 	RelationClose(heap);
 
 	/* the table's own file was decided before: that, not its name, counts */
-	if (!tv_keyring_lookup(&heap_node.node, &known) || !tv_keyring_key(known.key, 0, &key))
+	if (!tv_keyring_lookup(&heap_node.node, &known) || known.released ||
+		(known.plain && !encrypted) || !tv_keyring_key(known.key, 0, &key))
 	{
 		if (encrypted)
 			ereport(ERROR,
@@ -247,7 +244,7 @@ decide_index(TvPageFile *file, Relation index)
 		decide_by_scope(file, index);
 		return;
 	}
-	seal_file(file, known.key, cipher_for(index->rd_rel->relpersistence, key.cipher));
+	seal_file(file, known.key, key.cipher, index->rd_rel->relpersistence);
 }
 
 static void
@@ -258,7 +255,7 @@ decide_sequence(TvPageFile *file, Relation sequence)
 
 	if (tv_page_sequence_binding(RelationGetRelid(sequence), &known) &&
 		tv_keyring_key(known.key, 0, &key))
-		seal_file(file, known.key, cipher_for(sequence->rd_rel->relpersistence, key.cipher));
+		seal_file(file, known.key, key.cipher, sequence->rd_rel->relpersistence);
 	else
 		decide_by_scope(file, sequence);
 }
@@ -402,7 +399,7 @@ tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
 		seal_temporary(file);
 		return;
 	}
-	if (!tv_keyring_lookup(&source.node, &known) || known.dropped)
+	if (!tv_keyring_lookup(&source.node, &known) || known.dropped || known.plain)
 	{
 		file->state = TV_STATE_PLAIN;
 		return;
@@ -410,7 +407,7 @@ tv_page_inherit(RelFileNodeBackend source, RelFileNodeBackend target,
 	if (!tv_keyring_key(known.key, 0, &key))
 		elog(ERROR, "keyring lost a table key");
 	seal_file(file, new_key ? key_of_copy(&key, target.node.dbNode) : known.key,
-			  cipher_for(persistence, key.cipher));
+			  key.cipher, persistence);
 }
 
 /* Is the file of rel sealed wherever it is?  See tv_page_decide(). */

@@ -57,6 +57,45 @@ tv_page_file_forget(RelFileNodeBackend rnode)
 	hash_search(table, &rnode, HASH_REMOVE, NULL);
 }
 
+static void
+resolve_temporary(TvPageFile *file)
+{
+	file->temporary = true;
+	file->durable = true;
+	file->verified = true;
+	file->cipher = TV_CIPHER_AES_256_XTS;
+	file->epoch = 1;
+	file->state = TV_STATE_SEALED;
+}
+
+/* Take over what the keyring says about the file now. */
+static void
+take_known(TvPageFile *file, const TvKeyringFile *known)
+{
+	if (file->state != TV_STATE_SEALED || file->key != known->key)
+	{
+		if (file->state == TV_STATE_SEALED)
+			tv_sidecar_close(&file->sidecar);
+		tv_sidecar_init(&file->sidecar, &file->rnode.node, known->key);
+	}
+	/* what a crash took, or what a standby never had, is made as it is needed */
+	file->sidecar.may_create = known->floor < known->epoch;
+	if (file->key != known->key || file->epoch != known->epoch ||
+		file->cipher != known->cipher)
+	{
+		memset(&file->page_key, 0, sizeof(file->page_key));
+		memset(&file->tweak_key, 0, sizeof(file->tweak_key));
+		file->old_epoch = 0;
+	}
+	file->cipher = known->cipher;
+	file->epoch = known->epoch;
+	file->key = known->key;
+	file->known = *known;
+	file->durable = false;
+	file->verified = false;
+	file->state = TV_STATE_SEALED;
+}
+
 bool
 tv_page_file_resolve(TvPageFile *file)
 {
@@ -66,28 +105,84 @@ tv_page_file_resolve(TvPageFile *file)
 	{
 		if (!tv_page_temp_has(file->rnode))
 			return false;
-		file->temporary = true;
-		file->durable = true;
-		file->verified = true;
-		file->cipher = TV_CIPHER_AES_256_XTS;
-		file->epoch = 1;
-		file->state = TV_STATE_SEALED;
+		resolve_temporary(file);
 		return true;
 	}
-	if (!tv_keyring_lookup(&file->rnode.node, &known))
+	memset(&known, 0, sizeof(known));
+	file->generation = tv_keyring_generation();
+	if (!tv_keyring_lookup(&file->rnode.node, &known) || known.released)
 		return false;
-	file->cipher = known.cipher;
-	file->epoch = known.epoch;
-	file->key = known.key;
-	tv_sidecar_init(&file->sidecar, &file->rnode.node, known.key);
-	file->state = TV_STATE_SEALED;
+	take_known(file, &known);
 	return true;
+}
+
+bool
+tv_page_file_refresh(TvPageFile *file)
+{
+	TvKeyringFile known;
+	uint32		generation;
+
+	if (likely(file->generation == tv_keyring_generation()) || file->temporary ||
+		file->state == TV_STATE_UNRESOLVED || RelFileNodeBackendIsTemp(file->rnode))
+		return false;
+	memset(&known, 0, sizeof(known));
+	generation = tv_keyring_generation();
+	if (tv_keyring_lookup(&file->rnode.node, &known) && !known.released)
+	{
+		file->generation = generation;
+		if (file->state == TV_STATE_SEALED && memcmp(&known, &file->known, sizeof(known)) == 0)
+			return false;
+		take_known(file, &known);
+		return true;
+	}
+	file->generation = generation;
+	if (file->state != TV_STATE_SEALED)
+		return false;
+	/* it was decrypted, or removed: what it is now is to be asked anew */
+	tv_sidecar_close(&file->sidecar);
+	file->state = TV_STATE_UNRESOLVED;
+	return true;
+}
+
+static bool
+fork_has_sidecar(ForkNumber fork, TvCipher cipher)
+{
+	return fork == MAIN_FORKNUM && tv_cipher_has_nonce(cipher);
 }
 
 bool
 tv_page_has_sidecar(const TvPageFile *file, ForkNumber fork)
 {
-	return fork == MAIN_FORKNUM && tv_cipher_has_nonce((TvCipher) file->cipher);
+	return fork_has_sidecar(fork, (TvCipher) file->cipher);
+}
+
+bool
+tv_page_may_have_sidecar(const TvPageFile *file, ForkNumber fork)
+{
+	return tv_page_has_sidecar(file, fork) ||
+		(fork == MAIN_FORKNUM && file->epoch > 1 && !file->temporary && !file->known.unlogged);
+}
+
+/* The cipher of a version; TV_CIPHER_NONE if there is no such version. */
+static TvCipher
+version_cipher(TvPageFile *file, uint16 epoch)
+{
+	TvKeyringKey key;
+
+	if (likely(epoch == file->epoch) || file->known.unlogged)
+		return (TvCipher) file->cipher;
+	if (epoch != file->old_epoch)
+	{
+		file->old_epoch = epoch;
+		file->old_cipher = tv_keyring_key(file->key, epoch, &key) ? key.cipher : TV_CIPHER_NONE;
+	}
+	return (TvCipher) file->old_cipher;
+}
+
+bool
+tv_page_version_has_sidecar(TvPageFile *file, ForkNumber fork, uint16 epoch)
+{
+	return fork_has_sidecar(fork, version_cipher(file, epoch));
 }
 
 static uint8
@@ -111,7 +206,7 @@ const TvCipherContext *
 tv_page_context(TvPageFile *file, ForkNumber fork, BlockNumber block,
 				uint16 epoch, TvPageIdentity *identity, TvError *err)
 {
-	bool		sidecar = tv_page_has_sidecar(file, fork);
+	bool		sidecar = tv_page_version_has_sidecar(file, fork, epoch);
 	TvKeyHandle other = {0, 0};
 	TvKeyHandle *handle = sidecar ? &file->page_key : &file->tweak_key;
 	const TvCipherContext *context;
@@ -121,7 +216,7 @@ tv_page_context(TvPageFile *file, ForkNumber fork, BlockNumber block,
 	identity->relation = file->rnode.node.relNode;
 	identity->block = block;
 	identity->fork = fork_class(fork);
-	identity->cipher = sidecar ? file->cipher : TV_CIPHER_AES_256_XTS;
+	identity->cipher = sidecar ? version_cipher(file, epoch) : TV_CIPHER_AES_256_XTS;
 	if (file->temporary)
 	{
 		context = tv_page_temp_context();

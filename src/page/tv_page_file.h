@@ -28,14 +28,18 @@ typedef struct TvPageFile
 {
 	RelFileNodeBackend rnode;	/* hash key */
 	TvFileState state;
+	uint32		generation;		/* of the keyring when it was looked up */
 	bool		temporary;		/* key of this session, not of the keyring */
 	bool		durable;		/* its keyring record is synced */
 	bool		verified;		/* its keyring record is authentic */
-	uint8		cipher;			/* TvCipher of the main fork */
-	uint16		epoch;
+	uint8		cipher;			/* TvCipher of the main fork, newest version */
+	uint16		epoch;			/* newest version: pages are written under it */
 	uint64		key;
-	TvKeyHandle page_key;		/* main and init fork, current version */
+	TvKeyringFile known;		/* what the keyring says, if not temporary */
+	TvKeyHandle page_key;		/* main and init fork, newest version */
 	TvKeyHandle tweak_key;		/* maps; also main fork of XTS files */
+	uint16		old_epoch;		/* an older version, and its cipher */
+	uint8		old_cipher;
 	TvSidecar	sidecar;
 } TvPageFile;
 
@@ -52,8 +56,21 @@ extern void tv_page_file_forget(RelFileNodeBackend rnode);
  */
 extern bool tv_page_file_resolve(TvPageFile *file);
 
-/* Does fork of the file have a sidecar? */
+/*
+ * If the keyring changed since the file was looked up, look again: the key may
+ * have a new version, the file may be sealed that was plain, or the other way.
+ * Returns whether something about it changed.  Uses no palloc, does not throw.
+ */
+extern bool tv_page_file_refresh(TvPageFile *file);
+
+/* Do pages that are written to fork now have an entry in the sidecar? */
 extern bool tv_page_has_sidecar(const TvPageFile *file, ForkNumber fork);
+
+/* Had they ever, or may they have had? */
+extern bool tv_page_may_have_sidecar(const TvPageFile *file, ForkNumber fork);
+
+/* Does the page of that version have one?  false if the version is unknown. */
+extern bool tv_page_version_has_sidecar(TvPageFile *file, ForkNumber fork, uint16 epoch);
 
 /*
  * Identity and ready context of block in fork under version epoch of the key.

@@ -5,7 +5,7 @@
 #include "page/tv_page_open.h"
 
 #include "access/xlog.h"
-#include "access/xlogutils.h"
+#include "access/xlogrecovery.h"
 #include "access/xlogutils.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
@@ -16,6 +16,22 @@
 #include "page/tv_page_lost.h"
 #include "page/tv_page_smgr.h"
 
+/*
+ * Must the page be of a later version than epoch?  While WAL is replayed, the
+ * keyring may be ahead of it: what it says about versions holds from a position
+ * in WAL on.  The startup process itself may meet pages that an image which
+ * follows brings up to date.
+ */
+static bool
+below_floor(const TvPageFile *file, uint16 epoch)
+{
+	if (likely(epoch >= file->known.floor) || file->temporary)
+		return false;
+	if ((epoch == 0 && file->known.always_sealed) || !RecoveryInProgress())
+		return true;
+	return !InRecovery && GetXLogReplayRecPtr(NULL) >= file->known.floor_lsn;
+}
+
 /* A page without key version: new, or not what it should be. */
 static void
 examine_unsealed(TvPageFile *file, ForkNumber fork, BlockNumber block, bool fresh,
@@ -25,7 +41,8 @@ examine_unsealed(TvPageFile *file, ForkNumber fork, BlockNumber block, bool fres
 
 	if (!tv_page_is_zero((const uint8_t *) page))
 	{
-		exam->verdict = TV_VERDICT_UNSEALED;
+		exam->verdict = file->temporary || below_floor(file, 0) ?
+			TV_VERDICT_UNSEALED : TV_VERDICT_PLAIN;
 		return;
 	}
 	exam->verdict = TV_VERDICT_NEW;
@@ -46,7 +63,7 @@ void
 tv_page_examine(TvPageFile *file, ForkNumber fork, BlockNumber block, bool fresh,
 				char *page, TvPageExam *exam)
 {
-	bool		sidecar = tv_page_has_sidecar(file, fork);
+	bool		sidecar;
 	TvPageIdentity identity;
 	TvPageEntry entry;
 	const TvCipherContext *context;
@@ -64,6 +81,12 @@ tv_page_examine(TvPageFile *file, ForkNumber fork, BlockNumber block, bool fresh
 		exam->verdict = TV_VERDICT_NO_KEY_VERSION;
 		return;
 	}
+	if (unlikely(below_floor(file, exam->epoch)))
+	{
+		exam->verdict = TV_VERDICT_OLD_VERSION;
+		return;
+	}
+	sidecar = tv_page_version_has_sidecar(file, fork, exam->epoch);
 	context = tv_page_context(file, fork, block, exam->epoch, &identity, &exam->err);
 	if (unlikely(context == NULL))
 	{
@@ -111,8 +134,11 @@ verdict_message(const TvPageExam *exam)
 			return "authentication tag of an encrypted page is missing";
 		case TV_VERDICT_NO_KEY_VERSION:
 			return "page is encrypted under a key version that does not exist";
+		case TV_VERDICT_OLD_VERSION:
+			return "page is encrypted under a key version that was replaced";
 		case TV_VERDICT_GOOD:
 		case TV_VERDICT_NEW:
+		case TV_VERDICT_PLAIN:
 		case TV_VERDICT_KEY_UNAVAILABLE:
 			break;
 	}
@@ -146,6 +172,13 @@ report(int elevel, const TvPageExam *exam, SMgrRelation reln, ForkNumber fork,
 			 errhint("The key is the right one, as its own authentication succeeded: the page or its sidecar entry was damaged or changed. Restore the relation from a backup.")));
 }
 
+static bool
+is_fine(TvPageVerdict verdict)
+{
+	return verdict == TV_VERDICT_GOOD || verdict == TV_VERDICT_NEW ||
+		verdict == TV_VERDICT_PLAIN;
+}
+
 void
 tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 				  BlockNumber block, char *page)
@@ -159,7 +192,7 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 		file->verified = true;
 	}
 	tv_page_examine(file, fork, block, false, page, &exam);
-	if (likely(exam.verdict == TV_VERDICT_GOOD || exam.verdict == TV_VERDICT_NEW))
+	if (likely(is_fine(exam.verdict)))
 		return;
 
 	if (exam.cached)
@@ -167,7 +200,7 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 		/* another process may have written the page since */
 		tv_page_read_raw(reln, fork, block, page);
 		tv_page_examine(file, fork, block, true, page, &exam);
-		if (exam.verdict == TV_VERDICT_GOOD || exam.verdict == TV_VERDICT_NEW)
+		if (is_fine(exam.verdict))
 			return;
 	}
 	if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)

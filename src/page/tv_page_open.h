@@ -18,6 +18,8 @@ typedef enum TvPageVerdict
 	TV_VERDICT_UNSEALED,		/* not sealed in a file that must be */
 	TV_VERDICT_ZEROED,			/* all zeros, but was sealed once */
 	TV_VERDICT_NO_ENTRY,		/* its sidecar cannot tell */
+	TV_VERDICT_PLAIN,			/* not sealed, as its file may be */
+	TV_VERDICT_OLD_VERSION,		/* sealed under a version that was replaced */
 	TV_VERDICT_NO_KEY_VERSION,	/* sealed under a version nobody knows */
 	TV_VERDICT_TAG,				/* authentication failed */
 	TV_VERDICT_CHECKSUM,		/* no tag; checksum failed */

@@ -35,20 +35,26 @@ static bool attached = false;
 static Oid	copied_from = InvalidOid;
 static Oid	copied_into = InvalidOid;
 
-/*
- * The file, resolved.  For a plain file whose pages exist the answer cannot
- * change while it is open; before that it stays open.
- */
+/* The file, resolved, as the keyring has it now. */
 static TvPageFile *
 resolved(SMgrRelation reln)
 {
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
+	bool		changed = tv_page_file_refresh(file);
 
-	if (likely(file->state != TV_STATE_UNRESOLVED))
-		return file;
-	if (tv_page_file_resolve(file) && prepare && !file->temporary && !InRecovery)
+	if (file->state == TV_STATE_UNRESOLVED)
+		changed = tv_page_file_resolve(file);
+	if (unlikely(changed) && file->state == TV_STATE_SEALED && prepare &&
+		!file->temporary && !InRecovery)
 		(void) prepare(&file->rnode.node, NULL);
 	return file;
+}
+
+/* Are pages of the file to be sealed when they are written? */
+static bool
+seals(const TvPageFile *file)
+{
+	return file->state == TV_STATE_SEALED && !file->known.plain;
 }
 
 /* The record that names the file must be synced before its first page is. */
@@ -164,7 +170,7 @@ page_write(SMgrRelation reln, ForkNumber fork, BlockNumber block, char *buffer,
 	TvPageEntry entry;
 	const char *sealed;
 
-	if (file->state != TV_STATE_SEALED)
+	if (!seals(file))
 	{
 		server.smgr_write(reln, fork, block, buffer, skipFsync);
 		return;
@@ -185,7 +191,7 @@ page_extend(SMgrRelation reln, ForkNumber fork, BlockNumber block, char *buffer,
 	bool		sidecar;
 	TvError		err;
 
-	if (file->state != TV_STATE_SEALED)
+	if (!seals(file))
 	{
 		server.smgr_extend(reln, fork, block, buffer, skipFsync);
 		return;
@@ -254,7 +260,7 @@ page_unlink(RelFileNodeBackend rnode, ForkNumber fork, bool isRedo)
 		return;
 	/* recovery may have made the sidecar of a dropped file again */
 	tv_sidecar_unlink(&rnode.node);
-	if (!known.dropped && tv_keyring_drop(&rnode.node, &err) != TV_OK)
+	if ((!known.dropped || known.released) && tv_keyring_drop(&rnode.node, &err) != TV_OK)
 		tv_report(WARNING, &err);
 }
 
@@ -275,7 +281,7 @@ page_truncate(SMgrRelation reln, ForkNumber fork, BlockNumber old_blocks,
 	server.smgr_truncate(reln, fork, old_blocks, nblocks);
 	if (unlikely(tv_page_lost_any()) && fork == MAIN_FORKNUM)
 		tv_page_lost_truncated(&reln->smgr_rnode.node, nblocks);
-	if (file->state == TV_STATE_SEALED && tv_page_has_sidecar(file, fork) &&
+	if (file->state == TV_STATE_SEALED && tv_page_may_have_sidecar(file, fork) &&
 		nblocks < old_blocks)
 		tv_sidecar_truncate(&file->sidecar, nblocks);
 }
@@ -286,7 +292,7 @@ page_immedsync(SMgrRelation reln, ForkNumber fork)
 	TvPageFile *file = resolved(reln);
 
 	server.smgr_immedsync(reln, fork);
-	if (file->state == TV_STATE_SEALED && tv_page_has_sidecar(file, fork))
+	if (file->state == TV_STATE_SEALED && tv_page_may_have_sidecar(file, fork))
 		tv_sidecar_immedsync(&file->sidecar);
 }
 

@@ -27,8 +27,9 @@ examine(SMgrRelation reln, ForkNumber fork, BlockNumber block)
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
 
 	/* an interrupt may have closed the file since the page before */
-	if (file->state == TV_STATE_UNRESOLVED)
-		(void) tv_page_file_resolve(file);
+	(void) tv_page_file_refresh(file);
+	if (file->state == TV_STATE_UNRESOLVED && !tv_page_file_resolve(file))
+		return TV_VERDICT_UNSEALED;
 	tv_page_read_raw(reln, fork, block, page.data);
 	tv_page_examine(file, fork, block, true, page.data, &exam);
 	if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)
@@ -47,7 +48,8 @@ check_page(SMgrRelation reln, ForkNumber fork, BlockNumber block, int *retries)
 	CHECK_FOR_INTERRUPTS();
 	for (int i = 0; i < RETRIES && *retries > 0; i++)
 	{
-		if (verdict == TV_VERDICT_GOOD || verdict == TV_VERDICT_NEW)
+		if (verdict == TV_VERDICT_GOOD || verdict == TV_VERDICT_NEW ||
+			verdict == TV_VERDICT_PLAIN)
 			break;
 		(*retries)--;
 		pg_usleep(RETRY_USEC);
@@ -64,6 +66,7 @@ tv_page_verify_fork(SMgrRelation reln, ForkNumber fork, TvPageCounts *counts)
 	int			retries = RETRIES_IN_ALL;
 	TvError		err;
 
+	(void) tv_page_file_refresh(file);
 	if (file->state == TV_STATE_UNRESOLVED)
 		(void) tv_page_file_resolve(file);
 	counts->pages += nblocks;
@@ -83,6 +86,7 @@ tv_page_verify_fork(SMgrRelation reln, ForkNumber fork, TvPageCounts *counts)
 				counts->sealed++;
 				break;
 			case TV_VERDICT_UNSEALED:
+			case TV_VERDICT_PLAIN:
 				counts->unsealed++;
 				break;
 			default:

@@ -24,6 +24,8 @@
 /* Chunks of entries remembered for sequential scans. */
 #define N_CHUNKS 16
 
+#define CREATE_WAITS 1000		/* milliseconds */
+
 typedef struct Chunk
 {
 	RelFileNode node;
@@ -351,9 +353,12 @@ make_directories(const RelFileNode *node)
 		make_directory(database, space);
 }
 
-/* Make a segment; an existing file is made this relation's, without entries. */
+/*
+ * Make a segment; an existing file is made this relation's, without entries,
+ * unless flags have O_EXCL: then -1 if there is one.
+ */
 static File
-create_segment(TvSidecar *sidecar, uint32 segment)
+create_segment(TvSidecar *sidecar, uint32 segment, int flags)
 {
 	char		path[PATH_MAX_LEN];
 	uint8		block[TV_SIDECAR_HEADER] = {0};
@@ -361,9 +366,11 @@ create_segment(TvSidecar *sidecar, uint32 segment)
 	File		file;
 
 	segment_path(&sidecar->node, segment, path);
-	file = PathNameOpenFile(path, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY);
+	file = PathNameOpenFile(path, O_RDWR | O_CREAT | flags | PG_BINARY);
 	if (file < 0 && errno == ENOENT && make_directories(&sidecar->node))
-		file = PathNameOpenFile(path, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY);
+		file = PathNameOpenFile(path, O_RDWR | O_CREAT | flags | PG_BINARY);
+	if (file < 0 && errno == EEXIST && (flags & O_EXCL))
+		return -1;
 	if (file < 0)
 		throw_io(sidecar, segment, "create");
 	if (!grow_files(sidecar, segment))
@@ -376,6 +383,27 @@ create_segment(TvSidecar *sidecar, uint32 segment)
 	write_bytes(sidecar, segment, file, block, sizeof(block), 0);
 	register_dirty(sidecar, segment, file);
 	return file;
+}
+
+/*
+ * A segment that is not there, when several processes may be making it: one
+ * does, the others wait until it has its header.
+ */
+static TvSidecarResult
+create_missing(TvSidecar *sidecar, uint32 segment, File *file)
+{
+	TvSidecarResult result = TV_SIDECAR_OK;
+
+	*file = create_segment(sidecar, segment, O_EXCL);
+	for (int i = 0; *file < 0 && i < CREATE_WAITS; i++)
+	{
+		result = open_segment(sidecar, segment, file);
+		if (result == TV_SIDECAR_OK)
+			return result;
+		*file = -1;
+		pg_usleep(1000L);
+	}
+	return *file < 0 ? result : TV_SIDECAR_OK;
 }
 
 /* The segment, which must be there unless recovery or an extension makes it. */
@@ -395,10 +423,17 @@ segment_for_write(TvSidecar *sidecar, BlockNumber block, bool create)
 	 * After a crash a sidecar may be missing, empty, or a leftover of a file
 	 * that had the number before; recovery writes again what was in it.
 	 */
-	if ((create || RecoveryInProgress()) &&
+	if (result == TV_SIDECAR_MISSING &&
+		(create || sidecar->may_create || RecoveryInProgress()))
+	{
+		result = create_missing(sidecar, segment, &file);
+		if (result == TV_SIDECAR_OK)
+			return file;
+	}
+	if ((create || sidecar->may_create || RecoveryInProgress()) &&
 		(result == TV_SIDECAR_MISSING || result == TV_SIDECAR_SHORT ||
 		 (RecoveryInProgress() && (result == TV_SIDECAR_DAMAGED || result == TV_SIDECAR_FOREIGN))))
-		return create_segment(sidecar, segment);
+		return create_segment(sidecar, segment, O_TRUNC);
 	if (result == TV_SIDECAR_IO_ERROR)
 		throw_io(sidecar, segment, "open");
 	segment_path(&sidecar->node, segment, path);
@@ -483,6 +518,25 @@ tv_sidecar_extend(TvSidecar *sidecar, BlockNumber block, bool skip_fsync)
 	}
 	else
 		tv_sidecar_write(sidecar, block, &none, skip_fsync);
+}
+
+void
+tv_sidecar_reserve(TvSidecar *sidecar, BlockNumber nblocks)
+{
+	BlockNumber last = nblocks - 1;
+	uint32		segment = last / RELSEG_SIZE;
+	off_t		size;
+	File		file;
+
+	if (nblocks == 0)
+		return;
+	complete_earlier(sidecar, segment);
+	file = segment_for_write(sidecar, last, true);
+	size = FileSize(file);
+	if (size < 0)
+		throw_io(sidecar, segment, "stat");
+	reserve(sidecar, segment, file, size, entry_offset(last));
+	register_dirty(sidecar, segment, file);
 }
 
 static void

@@ -29,6 +29,7 @@ typedef struct TvSidecar
 	int			n_files;		/* segments opened, 0 .. n_files - 1 */
 	File	   *files;
 	BlockNumber last_read;		/* to see a sequential scan */
+	bool		may_create;		/* writing an entry may make a missing segment */
 } TvSidecar;
 
 typedef enum TvSidecarResult
@@ -61,6 +62,12 @@ extern void tv_sidecar_write(TvSidecar *sidecar, BlockNumber block,
  * when there is no space.  Files and directories are made as needed.
  */
 extern void tv_sidecar_extend(TvSidecar *sidecar, BlockNumber block, bool skip_fsync);
+
+/*
+ * Make room for the entries of nblocks blocks that are there already; entries
+ * that are in use stay.  Throws ERROR when there is no space.
+ */
+extern void tv_sidecar_reserve(TvSidecar *sidecar, BlockNumber nblocks);
 
 /* Clear the entries of blocks from nblocks on. Throws ERROR on failure. */
 extern void tv_sidecar_truncate(TvSidecar *sidecar, BlockNumber nblocks);

@@ -77,13 +77,14 @@ tv_sql_file_info(PG_FUNCTION_ARGS)
 	if (rel == NULL)
 		return (Datum) 0;
 	file = tv_page_file(RelationGetSmgr(rel)->smgr_rnode);
+	(void) tv_page_file_refresh(file);
 	if (file->state == TV_STATE_UNRESOLVED)
 		(void) tv_page_file_resolve(file);
 	for (ForkNumber fork = MAIN_FORKNUM; fork <= MAX_FORKNUM; fork++)
 	{
 		Datum		values[6] = {0};
 		bool		nulls[6] = {0};
-		bool		sealed = file->state == TV_STATE_SEALED;
+		bool		sealed = file->state == TV_STATE_SEALED && (file->temporary || file->known.sealed);
 		char		name[KEY_NAME_LEN];
 		TvCipher	cipher = tv_page_has_sidecar(file, fork) ? (TvCipher) file->cipher : TV_CIPHER_AES_256_XTS;
 

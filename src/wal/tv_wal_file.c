@@ -42,9 +42,11 @@ tv_wal_file(const RelFileNode *node)
 
 	file->node = *node;
 	file->generation = generation;
-	file->sealed = tv_keyring_lookup(node, &known);
-	if (!file->sealed)
+	file->known = tv_keyring_lookup(node, &known);
+	file->sealed = file->known && !known.released;
+	if (!file->known)
 		return file;
+	file->unlogged = known.unlogged;
 	if (file->key != known.key || file->epoch != known.epoch ||
 		file->cipher != tv_wal_cipher(known.cipher))
 		memset(&file->handle, 0, sizeof(file->handle));

@@ -16,7 +16,9 @@ typedef struct TvWalFile
 {
 	RelFileNode node;
 	uint32		generation;		/* 0: empty */
-	bool		sealed;
+	bool		known;			/* it has a key, or had one */
+	bool		sealed;			/* WAL about it is sealed */
+	bool		unlogged;
 	uint8		cipher;			/* TvCipher of its WAL; NONE: cannot be sealed */
 	uint16		epoch;
 	uint64		key;

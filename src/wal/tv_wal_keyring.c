@@ -149,6 +149,17 @@ keyring_desc(StringInfo buf, XLogReaderState *reader)
 		case TV_RECORD_MASTER_KEY_RETIRED:
 			appendStringInfo(buf, "key %016" INT64_MODIFIER "x", record.u.key_removal.id);
 			break;
+		case TV_RECORD_FILE_RELEASED:
+			describe_removal(buf, &record.u.removal);
+			break;
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			appendStringInfo(buf, "table key %016" INT64_MODIFIER "x; no page below version %u",
+							 record.u.key_floor.id, record.u.key_floor.epoch);
+			break;
+		case TV_RECORD_TABLE_KEY_WORK:
+			appendStringInfo(buf, "table key %016" INT64_MODIFIER "x; work 0x%02x",
+							 record.u.key_work.id, record.u.key_work.flags);
+			break;
 		case TV_RECORD_NONCE_PREFIX:
 			appendStringInfoString(buf, "nonces of a server start");
 			break;
@@ -184,6 +195,12 @@ keyring_identify(uint8 info)
 			return "NONCE_PREFIX";
 		case TV_RECORD_SCOPE:
 			return "SCOPE";
+		case TV_RECORD_TABLE_KEY_FLOOR:
+			return "TABLE_KEY_FLOOR";
+		case TV_RECORD_TABLE_KEY_WORK:
+			return "TABLE_KEY_WORK";
+		case TV_RECORD_FILE_RELEASED:
+			return "FILE_RELEASED";
 	}
 	return NULL;
 }

@@ -17,6 +17,7 @@ typedef struct MissingFile
 {
 	RelFileNode node;			/* hash key */
 	uint64		key;
+	uint16		epoch;
 	XLogRecPtr	lsn;			/* first record that was skipped */
 } MissingFile;
 
@@ -34,6 +35,15 @@ is_left(const MissingFile *file)
 	if (tv_keyring_lookup(&file->node, &known) && tv_keyring_key(known.key, 0, &key) &&
 		known.key != file->key)
 		return false;			/* the number is used again */
+
+	/*
+	 * A version that was replaced: when WAL is replayed to where no page had
+	 * it any more, images of all pages have come since.
+	 */
+	if (tv_keyring_lookup(&file->node, &known) && known.key == file->key &&
+		tv_keyring_key(known.key, 0, &key) && key.floor > file->epoch &&
+		GetXLogReplayRecPtr(NULL) >= key.floor_lsn)
+		return false;
 	path = relpathperm(file->node, MAIN_FORKNUM);
 	exists = access(path, F_OK) == 0;
 	pfree(path);
@@ -66,7 +76,7 @@ check_all(void)
 }
 
 void
-tv_wal_missing_note(const DecodedXLogRecord *record, uint64 key)
+tv_wal_missing_note(const DecodedXLogRecord *record, uint64 key, uint16 epoch)
 {
 	if (missing == NULL)
 	{
@@ -87,6 +97,7 @@ tv_wal_missing_note(const DecodedXLogRecord *record, uint64 key)
 		if (found)
 			continue;
 		file->key = key;
+		file->epoch = epoch;
 		file->lsn = record->lsn;
 	}
 	tv_wal_missing_check();

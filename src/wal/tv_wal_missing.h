@@ -18,7 +18,7 @@
 #include "access/xlogreader.h"
 
 /* The record was skipped, for the keyring does not hold key. May be FATAL. */
-extern void tv_wal_missing_note(const DecodedXLogRecord *record, uint64 key);
+extern void tv_wal_missing_note(const DecodedXLogRecord *record, uint64 key, uint16 epoch);
 
 /* Check, once the data is consistent; cheap.  FATAL if a file is left. */
 extern void tv_wal_missing_check(void);

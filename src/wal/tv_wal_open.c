@@ -136,6 +136,8 @@ no_key(const DecodedXLogRecord *record, const TvWalTrailer *trailer, TvError *er
 static bool
 find_key(const DecodedXLogRecord *record, TvWalTrailer *trailer)
 {
+	TvKeyringKey version;
+
 	for (int i = 0; i <= record->max_block_id; i++)
 	{
 		TvWalFile  *file;
@@ -143,10 +145,13 @@ find_key(const DecodedXLogRecord *record, TvWalTrailer *trailer)
 		if (!record->blocks[i].in_use)
 			continue;
 		file = tv_wal_file(&record->blocks[i].rnode);
-		if (!file->sealed)
+		if (!file->known)
 			continue;
 		trailer->key = file->key;
 		trailer->cipher = file->cipher;
+		if (trailer->epoch != file->epoch && !file->unlogged &&
+			tv_keyring_key(file->key, trailer->epoch, &version))
+			trailer->cipher = tv_wal_cipher(version.cipher);
 		return true;
 	}
 	return false;

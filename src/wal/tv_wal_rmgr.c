@@ -116,7 +116,7 @@ sealed_redo(XLogReaderState *reader)
 			redo_opened(reader, record);
 			return;
 		case TV_WAL_KEY_GONE:
-			tv_wal_missing_note(record, trailer.key);
+			tv_wal_missing_note(record, trailer.key, trailer.epoch);
 			/* there is nothing to compare with */
 			record->header.xl_info &= ~XLR_CHECK_CONSISTENCY;
 			return;

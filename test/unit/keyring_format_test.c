@@ -225,7 +225,7 @@ test_versions(void)
 	   strstr(err.message, "magic") != NULL, "so is another magic number");
 
 	/* a type that this build does not know cannot be written by it */
-	record.type = (TvRecordType) (TV_RECORD_NONCE_PREFIX + 1);
+	record.type = (TvRecordType) (TV_RECORD_SCOPE + 1);
 	ok(tv_keyring_record_encode(&record, check, data, sizeof(data)) == 0, "an unknown type is not written");
 	memset(check, 0, sizeof(check));
 	len = tv_keyring_record_encode(&records[6], check, data, sizeof(data));
