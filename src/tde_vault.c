@@ -23,6 +23,7 @@
 #include "spill/tv_spill.h"
 #include "vault/tv_vault.h"
 #include "wal/tv_wal_rmgr.h"
+#include "worker/tv_worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -72,4 +73,5 @@ _PG_init(void)
 	tv_guard_utility_init();
 	tv_ddl_init();
 	tv_guard_init();
+	tv_worker_init();
 }

@@ -32,6 +32,11 @@ bool		tv_setting_audit_reads = false;
 bool		tv_setting_audit_writes = false;
 bool		tv_setting_audit_ddl = true;
 
+int			tv_setting_max_workers = 2;
+int			tv_setting_worker_cost_limit = 1000;
+int			tv_setting_worker_cost_delay = 10;
+int			tv_setting_key_rotation_days = 0;
+
 static const struct config_enum_entry cipher_options[] = {
 	{"aes-256-gcm", SETTING_CIPHER_GCM, false},
 	{"aes256", SETTING_CIPHER_GCM, true},
@@ -143,5 +148,33 @@ tv_settings_init(void)
 							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.max_workers",
+							"How many background workers encrypt, decrypt and rotate at a time.",
+							"They count towards max_worker_processes.",
+							&tv_setting_max_workers,
+							2, 0, 64,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.worker_cost_limit",
+							"Cost after which a background worker rests.",
+							"Looking at a page costs 1, writing it anew 20 more.",
+							&tv_setting_worker_cost_limit,
+							1000, 1, INT_MAX / 2,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.worker_cost_delay",
+							"How long a background worker rests; 0: not at all.",
+							NULL,
+							&tv_setting_worker_cost_delay,
+							10, 0, 10000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.key_rotation_days",
+							"Rotate table keys that are older than so many days; 0: not by itself.",
+							NULL,
+							&tv_setting_key_rotation_days,
+							0, 0, 36500,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tde_vault");
 }

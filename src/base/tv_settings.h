@@ -43,6 +43,14 @@ extern bool tv_setting_audit_reads;
 extern bool tv_setting_audit_writes;
 extern bool tv_setting_audit_ddl;
 
+/* Background work: workers at a time, and how they rest, as vacuum does. */
+extern int	tv_setting_max_workers;
+extern int	tv_setting_worker_cost_limit;
+extern int	tv_setting_worker_cost_delay;
+
+/* Table keys older than that many days are rotated; 0: not. */
+extern int	tv_setting_key_rotation_days;
+
 /* Define the settings.  In _PG_init only. */
 extern void tv_settings_init(void);
 

@@ -30,6 +30,7 @@ typedef enum TvLock
 	TV_LOCK_AUDIT_SYNC,			/* the audit log: one syncs for all */
 	TV_LOCK_VAULT_FILE,			/* policy files, in order */
 	TV_LOCK_VAULT_SESSIONS,		/* unlocks and failures in shared memory */
+	TV_LOCK_WORKER,				/* operations of background workers */
 	TV_LOCK_COUNT
 } TvLock;
 

@@ -54,7 +54,7 @@ make_service(TvKeyringService service, uint64 *key, TvError *err)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	if (!find_service(service, key))
 	{
-		status = tv_keyring_assign(&node, *key, cipher, err);
+		status = tv_keyring_assign(&node, *key, cipher, TV_FILE_SEALED, err);
 		if (status == TV_OK)
 			status = tv_keyring_flush(err);
 	}

@@ -593,6 +593,7 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now, uint64 *instea
 {
 	TvMasterSlot *master;
 	TvFileSlot *file;
+	TvKeySlot  *key;
 	RelFileNode node;
 
 	*instead = 0;

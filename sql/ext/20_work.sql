@@ -1,0 +1,89 @@
+-- Background work on pages: encryption and decryption in place, key rotation.
+
+CREATE PROCEDURE tde_vault.encrypt_table("table" regclass, cipher text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_encrypt_table';
+COMMENT ON PROCEDURE tde_vault.encrypt_table(regclass, text) IS
+    'encrypt a table in place while it is in use, or change its cipher';
+
+CREATE PROCEDURE tde_vault.decrypt_table("table" regclass)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_decrypt_table';
+COMMENT ON PROCEDURE tde_vault.decrypt_table(regclass) IS
+    'decrypt a table in place while it is in use';
+
+CREATE PROCEDURE tde_vault.rotate_table_key("table" regclass)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_rotate_table_key';
+COMMENT ON PROCEDURE tde_vault.rotate_table_key(regclass) IS
+    'give a table a new version of its key while it is in use';
+
+CREATE PROCEDURE tde_vault.pause(operation bigint)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_pause';
+COMMENT ON PROCEDURE tde_vault.pause(bigint) IS
+    'pause an operation of encryption_progress, also over restarts';
+
+CREATE PROCEDURE tde_vault.resume(operation bigint)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_resume';
+COMMENT ON PROCEDURE tde_vault.resume(bigint) IS
+    'go on with a paused operation';
+
+CREATE FUNCTION tde_vault.work(
+    OUT id bigint, OUT operation text, OUT database oid, OUT relation oid,
+    OUT pages_done bigint, OUT pages_total bigint, OUT rewritten bigint,
+    OUT started timestamptz, OUT finished timestamptz, OUT rate double precision,
+    OUT state text, OUT message text, OUT old_wal pg_lsn)
+RETURNS SETOF record
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'tv_sql_work';
+
+-- Is there WAL in the server's own directory from before that position?
+CREATE FUNCTION tde_vault.has_wal_before(lsn pg_lsn)
+RETURNS boolean
+LANGUAGE sql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM pg_ls_waldir() w
+                   WHERE w.name ~ '^[0-9A-F]{24}$'
+                     AND substr(w.name, 9) <= substr(CASE WHEN pg_is_in_recovery() THEN NULL
+                                                          ELSE pg_walfile_name(lsn) END, 9))
+$$;
+
+CREATE FUNCTION tde_vault.encryption_progress_rows()
+RETURNS TABLE (id bigint, operation text, database name, relation regclass,
+               pages_done bigint, pages_total bigint, percent numeric,
+               started timestamptz, rate double precision, eta interval,
+               state text, finished timestamptz, rewritten bigint, detail text)
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT w.id, w.operation, d.datname,
+           CASE WHEN d.datname = current_database() THEN w.relation::regclass END,
+           w.pages_done, w.pages_total,
+           CASE WHEN w.state = 'done' THEN 100
+                WHEN w.pages_total > 0
+                THEN round(100.0 * w.pages_done / w.pages_total, 1) ELSE 0 END,
+           w.started, w.rate,
+           CASE WHEN w.rate > 0 AND w.state IN ('running', 'checking')
+                THEN make_interval(secs => round((w.pages_total - w.pages_done) / w.rate)) END,
+           w.state, w.finished, w.rewritten,
+           coalesce(w.message,
+               CASE WHEN w.state = 'done' AND w.operation = 'encrypt' THEN
+                   CASE WHEN tde_vault.has_wal_before(w.old_wal)
+                   THEN format('WAL before %s, here, in archives and on standbys, may hold rows that are not encrypted; the server recycles its own at the next checkpoints', w.old_wal)
+                   ELSE format('no WAL before %s, which may hold rows that are not encrypted, is left in pg_wal; archives may have it', w.old_wal) END
+               END)
+    FROM tde_vault.work() w
+    LEFT JOIN pg_database d ON d.oid = w.database
+    WHERE CASE WHEN d.datname = current_database()
+               THEN coalesce(tde_vault.may_inspect(w.relation), pg_has_role(session_user, 'vault_operator', 'MEMBER'))
+               ELSE (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user) END
+       OR pg_has_role(session_user, 'vault_operator', 'MEMBER')
+$$;
+
+CREATE VIEW tde_vault.encryption_progress AS
+    SELECT * FROM tde_vault.encryption_progress_rows();
+COMMENT ON VIEW tde_vault.encryption_progress IS
+    'background work on pages: running, and finished since the server started';

@@ -1,0 +1,40 @@
+/*
+ * tv_page_renew.h
+ *	  Bringing pages up to date with their key: one that is sealed under an
+ *	  older version, or not at all, and should be; or is, and should not be.
+ */
+#ifndef TV_PAGE_RENEW_H
+#define TV_PAGE_RENEW_H
+
+#include "postgres.h"
+
+#include "storage/buf.h"
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+#include "utils/rel.h"
+
+/*
+ * Is the block, on disk, as blocks of its file are written now?  Its content
+ * is not looked at.  A process that began to write it before the file changed
+ * may still put an older one there; when nobody does any more (which a lock on
+ * its buffer makes sure of), the answer stays.
+ */
+extern bool tv_page_is_current(SMgrRelation reln, ForkNumber fork, BlockNumber block);
+
+/*
+ * Have the block written anew, by way of its buffer, with an image in WAL: it
+ * is written whole, and may be torn.  The caller holds a lock on rel and is in
+ * a transaction.  Throws ERROR if the page cannot be read.
+ */
+extern void tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block,
+						  BufferAccessStrategy strategy);
+
+/*
+ * Room for the nonces and tags of nblocks blocks that are there already, on
+ * disk on return.  fresh: what stands under that name is somebody else's.
+ * Throws ERROR.
+ */
+extern void tv_page_reserve_sidecar(const RelFileNode *node, uint64 key,
+									BlockNumber nblocks, bool fresh);
+
+#endif							/* TV_PAGE_RENEW_H */

@@ -1,0 +1,91 @@
+/*
+ * tv_worker.h
+ *	  Background work on the pages of encrypted tables: encryption, decryption,
+ *	  rotation of table keys, change of cipher, while the tables are in use.
+ */
+#ifndef TV_WORKER_H
+#define TV_WORKER_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+
+#include "crypto/tv_cipher.h"
+
+/* In _PG_init: shared memory, the launcher. */
+extern void tv_worker_init(void);
+
+/* --- what statements ask for (tv_worker_switch.c) --- */
+
+/*
+ * Make a table (materialised view, or all partitions of a partitioned table)
+ * encrypted, in place; if it is already, with another cipher.  NONE: the
+ * setting's, or the one that it has.  Returns after the switch: from then on
+ * what is written is sealed; a worker does the rest.  Throws ERROR.
+ */
+extern void tv_worker_encrypt(Oid table, TvCipher cipher);
+
+/* The other way; a worker begins when the transaction has committed. */
+extern void tv_worker_decrypt(Oid table);
+
+/* A new version of the table's key; a worker brings its pages there. */
+extern void tv_worker_rotate(Oid table);
+
+/* --- what is going on (tv_worker_shared.c) --- */
+
+typedef enum TvWorkerKind
+{
+	TV_WORK_UNKNOWN,			/* not looked at yet */
+	TV_WORK_ENCRYPT,
+	TV_WORK_DECRYPT,
+	TV_WORK_ROTATE,
+	TV_WORK_CIPHER
+} TvWorkerKind;
+
+typedef enum TvWorkerState
+{
+	TV_WORKER_FREE,				/* slot is not used */
+	TV_WORKER_WAITING,			/* for a worker */
+	TV_WORKER_STARTING,
+	TV_WORKER_RUNNING,
+	TV_WORKER_CHECKING,			/* no page is left behind: reading the disk */
+	TV_WORKER_BLOCKED,			/* waits for a transaction */
+	TV_WORKER_RETRYING,			/* an error: tries again later */
+	TV_WORKER_PAUSED,
+	TV_WORKER_STANDBY,			/* the primary does it */
+	TV_WORKER_DONE
+} TvWorkerState;
+
+#define TV_WORKER_TEXT_MAX 512
+
+/* An operation, running or finished since the server started. */
+typedef struct TvWorkerOperation
+{
+	uint64		key;			/* table key; operations have no other name */
+	Oid			database;
+	Oid			table;
+	TvWorkerKind kind;
+	TvWorkerState state;
+	int			pid;
+	uint64		pages_done;
+	uint64		pages_total;
+	uint64		rewritten;		/* pages that were not as they should be */
+	TimestampTz started;		/* 0: not yet */
+	TimestampTz resumed;		/* the worker at it started then */
+	TimestampTz finished;
+	TimestampTz retry_at;
+	XLogRecPtr	old_wal;		/* when finished: WAL before is of the old way */
+	char		message[TV_WORKER_TEXT_MAX];	/* of the last error */
+} TvWorkerOperation;
+
+/* Copy out operation i; false past the end.  Free ones have state FREE. */
+extern bool tv_worker_operation(int i, TvWorkerOperation *out);
+
+/* The number that users know an operation by. */
+extern int64 tv_worker_id(uint64 key);
+
+/* Pause or resume operation id; ERROR if there is none in this cluster. */
+extern void tv_worker_pause(int64 id, bool pause);
+
+#endif							/* TV_WORKER_H */

@@ -1,0 +1,73 @@
+/*
+ * tv_worker_internal.h
+ *	  What the parts of the background work share among themselves.
+ */
+#ifndef TV_WORKER_INTERNAL_H
+#define TV_WORKER_INTERNAL_H
+
+#include "worker/tv_worker.h"
+
+#include "storage/latch.h"
+#include "storage/relfilenode.h"
+#include "utils/rel.h"
+
+#include "keyring/tv_keyring.h"
+
+#define TV_WORKER_SLOTS 256		/* operations remembered */
+
+/* --- tv_worker_shared.c --- */
+
+extern void tv_worker_shared_init(void);
+
+/* The launcher's latch is to be set from now on, or (NULL) not any more. */
+extern void tv_worker_set_launcher(struct Latch *latch);
+
+/* Have the launcher look: now, or when this transaction has committed. */
+extern void tv_worker_wake(void);
+extern void tv_worker_wake_at_commit(void);
+
+/* The slot of key's operation, made if there is none; -1 if all are taken. */
+extern int	tv_worker_slot(const TvKeyringKey *key);
+
+/* Change slot i under the lock. */
+typedef void (*TvWorkerChange) (TvWorkerOperation *operation, void *argument);
+extern void tv_worker_change(int i, TvWorkerChange change, void *argument);
+extern void tv_worker_set_state(int i, TvWorkerState state);
+
+/* --- tv_worker_walk.c --- */
+
+/* One pass over the files of a key. */
+typedef struct TvWorkerPass
+{
+	uint64		stale;			/* pages that were not up to date on disk */
+	uint32		hidden;			/* files that no relation owns (yet) */
+} TvWorkerPass;
+
+/* What the walk has to know of its operation. */
+typedef struct TvWorkerWalk
+{
+	int			slot;
+	uint64		key;
+	bool		(*stop) (void *argument);	/* asked between batches */
+	void	   *argument;
+} TvWorkerWalk;
+
+/*
+ * Read every page of every file of the key on disk; renew those that are not
+ * up to date.  Each batch is a transaction of its own, with a lock on the
+ * relation that lets readers and writers pass.  false: stopped.
+ */
+extern bool tv_worker_pass(TvWorkerWalk *walk, TvWorkerPass *pass);
+
+/* Write out what the walk has left in shared buffers. */
+extern void tv_worker_flush(uint64 key);
+
+/* The relation that owns the file now, locked, or NULL. */
+extern Relation tv_worker_open_owner(const RelFileNode *node);
+
+/* --- tv_worker_main.c --- */
+
+/* Is the table to be encrypted, as the catalogs have it?  It is locked. */
+extern bool tv_worker_wants_encryption(Oid table);
+
+#endif							/* TV_WORKER_INTERNAL_H */

@@ -1,0 +1,395 @@
+/*
+ * tv_worker_switch.c
+ *	  The moment of the switch: what the statements do, in the user's session.
+ *
+ * Pages of tde_heap are heap's pages, so a table changes its access method
+ * without being rewritten; what changes is how its files are read and written.
+ * A process looks at the keyring again whenever that has changed, so from the
+ * keyring's record on every process seals (tv_page_smgr.c, resolved()).
+ */
+#include "worker/tv_worker_internal.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
+#include "commands/tablecmds.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+#include "base/tv_report.h"
+#include "base/tv_settings.h"
+#include "keyring/tv_keyring_scope.h"
+#include "page/tv_page_decide.h"
+#include "page/tv_page_renew.h"
+#include "page/tv_page_smgr.h"
+
+#define HEAP_AM_NAME "tde_heap"
+
+static void
+check(TvStatus status, const TvError *err)
+{
+	if (status != TV_OK)
+		tv_report(ERROR, err);
+}
+
+/* --- which tables ------------------------------------------------------------- */
+
+static void
+check_table(Relation rel, const char *what)
+{
+	char		relkind = rel->rd_rel->relkind;
+
+	if (!pg_class_ownercheck(RelationGetRelid(rel), GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+					   RelationGetRelationName(rel));
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_MATVIEW &&
+		relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table or materialized view", RelationGetRelationName(rel)),
+				 errhint("Indexes, TOAST tables and owned sequences follow their table.")));
+	if (IsSystemRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", RelationGetRelationName(rel))));
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s is not supported for temporary table \"%s\"", what, RelationGetRelationName(rel)),
+				 errhint("Use ALTER TABLE ... SET ACCESS METHOD.")));
+}
+
+/* The table, or the leaf partitions of a partitioned one; all locked. */
+static List *
+tables_of(Oid table, LOCKMODE lock, const char *what)
+{
+	Relation	rel;
+	List	   *all;
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	rel = try_relation_open(table, lock);
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", table)));
+	check_table(rel, what);
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+	{
+		relation_close(rel, NoLock);
+		return list_make1_oid(table);
+	}
+	relation_close(rel, NoLock);
+	all = find_all_inheritors(table, lock, NULL);
+	foreach(lc, all)
+	{
+		rel = relation_open(lfirst_oid(lc), NoLock);
+		if (rel->rd_rel->relkind == RELKIND_RELATION)
+		{
+			check_table(rel, what);
+			result = lappend_oid(result, lfirst_oid(lc));
+		}
+		relation_close(rel, NoLock);
+	}
+	return result;
+}
+
+static void
+check_state(const char *what)
+{
+	PreventCommandIfReadOnly(what);
+	PreventCommandDuringRecovery(what);
+	if (!tv_page_attached())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("tde_vault was not loaded when the server started"),
+				 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
+}
+
+/* --- the catalogs --------------------------------------------------------------- */
+
+/* As ALTER TABLE SET ACCESS METHOD leaves them (cluster.c, swap_relation_files). */
+static void
+set_access_method(Oid relid, Oid method, bool depends)
+{
+	Relation	pg_class = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+	Oid			before;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	before = form->relam;
+	form->relam = method;
+	CatalogTupleUpdate(pg_class, &tuple->t_self, tuple);
+	heap_freetuple(tuple);
+	table_close(pg_class, RowExclusiveLock);
+	if (depends && before != method &&
+		changeDependencyFor(RelationRelationId, relid, AccessMethodRelationId, before, method) != 1)
+		elog(ERROR, "could not change the access method dependency of relation %u", relid);
+	InvokeObjectPostAlterHook(RelationRelationId, relid, 0);
+}
+
+static void
+set_access_methods(Oid table, Oid toast, const char *name)
+{
+	Oid			method = get_table_am_oid(name, false);
+
+	set_access_method(table, method, true);
+	if (OidIsValid(toast))
+		set_access_method(toast, method, false);
+	CommandCounterIncrement();
+}
+
+static void
+adopt_sequences(Oid table)
+{
+	ListCell   *lc;
+
+	foreach(lc, getOwnedSequences(table))
+		tv_page_adopt_sequence(lfirst_oid(lc), table);
+}
+
+/* The table, its TOAST table, the indexes of both. */
+static List *
+family_of(Relation rel)
+{
+	List	   *family = list_make1_oid(RelationGetRelid(rel));
+	Oid			toast = rel->rd_rel->reltoastrelid;
+
+	family = list_concat(family, RelationGetIndexList(rel));
+	if (OidIsValid(toast))
+	{
+		Relation	toast_rel = relation_open(toast, AccessExclusiveLock);
+
+		family = lappend_oid(family, toast);
+		family = list_concat(family, RelationGetIndexList(toast_rel));
+		relation_close(toast_rel, NoLock);
+	}
+	return family;
+}
+
+/* --- encryption ------------------------------------------------------------------ */
+
+/*
+ * The key to encrypt with.  A table that was decrypted gets a new version of
+ * the key it had: log that recovery may read is sealed under that key.
+ */
+static uint64
+choose_key(Relation rel, TvCipher cipher)
+{
+	TvKeyringFile known;
+	TvKeyringKey key;
+	TvKeyringScope scope;
+	uint64		id;
+	uint16		epoch;
+	TvCipher	actual;
+	TvError		err;
+
+	if (tv_keyring_lookup(&rel->rd_node, &known) && tv_keyring_key(known.key, 0, &key) &&
+		key.database == MyDatabaseId)
+		id = known.key;
+	else if (tv_keyring_scope_of(&rel->rd_node, &scope))
+	{
+		check(tv_keyring_key_in_scope(MyDatabaseId, RelationGetRelid(rel), &scope, &id, &actual, &err), &err);
+		known.released = false;
+	}
+	else
+	{
+		check(tv_keyring_key_for_table(MyDatabaseId, RelationGetRelid(rel), cipher, 0,
+									   &id, &actual, &err), &err);
+		known.released = false;
+	}
+	if (!tv_keyring_key(id, 0, &key))
+		elog(ERROR, "keyring lost a table key");
+	if (known.released || key.cipher != cipher)
+		check(tv_keyring_add_version(id, cipher, &epoch, &err), &err);
+	return id;
+}
+
+/* From the record on, everybody seals what is written to the file. */
+static void
+seal_file(Oid relid, uint64 key, TvCipher cipher)
+{
+	Relation	rel = relation_open(relid, AccessExclusiveLock);
+	bool		permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
+	RelFileNode node = rel->rd_node;
+	TvKeyringFile known;
+	bool		is_known = tv_keyring_lookup(&node, &known);
+	TvError		err;
+
+	if (permanent && tv_cipher_has_nonce(cipher))
+		tv_page_reserve_sidecar(&node, key,
+								tv_page_nblocks(RelationGetSmgr(rel), MAIN_FORKNUM),
+								!is_known || known.key != key);
+	relation_close(rel, NoLock);
+	if (is_known && !known.released && !known.plain)
+		return;
+	check(tv_keyring_assign(&node, key, permanent ? cipher : TV_CIPHER_AES_256_XTS,
+							permanent ? 0 : TV_FILE_UNLOGGED, &err), &err);
+}
+
+static void
+seal_family(Relation rel, TvCipher cipher)
+{
+	List	   *family = family_of(rel);
+	uint64		key = choose_key(rel, cipher);
+	ListCell   *lc;
+	TvError		err;
+
+	/* first: whatever happens now, a worker looks at it */
+	check(tv_keyring_set_work(key, true, false, &err), &err);
+	foreach(lc, family)
+		seal_file(lfirst_oid(lc), key, cipher);
+	check(tv_keyring_flush(&err), &err);
+	tv_worker_wake_at_commit();
+}
+
+static void
+encrypt_one(Oid table, TvCipher cipher)
+{
+	Relation	rel = relation_open(table, NoLock);
+	Oid			toast = rel->rd_rel->reltoastrelid;
+	TvKeyringFile known;
+	bool		encrypted = tv_page_is_encrypted_table(rel);
+	bool		sealed = encrypted && tv_keyring_lookup(&rel->rd_node, &known);
+
+	CheckTableNotInUse(rel, "ALTER TABLE");
+	if (!encrypted && rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("access method of table \"%s\" is not heap", RelationGetRelationName(rel)),
+				 errhint("Only tables of the access method heap can be encrypted.")));
+	if (cipher == TV_CIPHER_NONE)
+		cipher = sealed && !known.unlogged ? known.cipher : (TvCipher) tv_setting_cipher;
+	if (sealed && (known.unlogged || known.cipher == cipher))
+	{
+		ereport(NOTICE,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table \"%s\" is encrypted already, skipping", RelationGetRelationName(rel))));
+		relation_close(rel, NoLock);
+		return;
+	}
+	seal_family(rel, cipher);
+	relation_close(rel, NoLock);
+	if (encrypted)
+		return;
+	set_access_methods(table, toast, HEAP_AM_NAME);
+	adopt_sequences(table);
+	ereport(NOTICE,
+			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("WAL before %X/%X may hold rows of table \"%s\" that are not encrypted",
+					LSN_FORMAT_ARGS(GetXLogInsertRecPtr()), get_rel_name(table)),
+			 errhint("See tde_vault.encryption_progress for what is left, and when it is gone.")));
+}
+
+void
+tv_worker_encrypt(Oid table, TvCipher cipher)
+{
+	ListCell   *lc;
+
+	check_state("ALTER TABLE ENABLE ENCRYPTION");
+	foreach(lc, tables_of(table, AccessExclusiveLock, "ENABLE ENCRYPTION"))
+		encrypt_one(lfirst_oid(lc), cipher);
+}
+
+/* --- decryption ------------------------------------------------------------------ */
+
+static void
+decrypt_one(Oid table)
+{
+	Relation	rel = relation_open(table, NoLock);
+	Oid			toast = rel->rd_rel->reltoastrelid;
+	TvKeyringFile known;
+	TvError		err;
+
+	CheckTableNotInUse(rel, "ALTER TABLE");
+	if (!tv_page_is_encrypted_table(rel))
+	{
+		ereport(NOTICE,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" is not encrypted, skipping", RelationGetRelationName(rel))));
+		relation_close(rel, NoLock);
+		return;
+	}
+	if (tv_setting_enforce_encryption)
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
+				 errmsg("table \"%s\" must stay encrypted", RelationGetRelationName(rel)),
+				 errdetail("tde_vault.enforce_encryption is on.")));
+	if (!tv_keyring_lookup(&rel->rd_node, &known))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_KEYRING),
+				 errmsg("the keyring does not know the file of table \"%s\"", RelationGetRelationName(rel)),
+				 errhint("Restore the keyring from a backup of the data directory.")));
+	relation_close(rel, NoLock);
+
+	/*
+	 * The worker waits for the end of this transaction, and then looks at the
+	 * catalogs: until it has committed everything stays sealed.
+	 */
+	check(tv_keyring_set_work(known.key, true, false, &err), &err);
+	set_access_methods(table, toast, "heap");
+	adopt_sequences(table);
+	tv_worker_wake_at_commit();
+}
+
+void
+tv_worker_decrypt(Oid table)
+{
+	ListCell   *lc;
+
+	check_state("ALTER TABLE DISABLE ENCRYPTION");
+	foreach(lc, tables_of(table, AccessExclusiveLock, "DISABLE ENCRYPTION"))
+		decrypt_one(lfirst_oid(lc));
+}
+
+/* --- rotation -------------------------------------------------------------------- */
+
+static void
+rotate_one(Oid table)
+{
+	Relation	rel = relation_open(table, NoLock);
+	TvKeyringFile known;
+	TvKeyringKey key;
+	uint16		epoch;
+	TvError		err;
+
+	if (!tv_keyring_lookup(&rel->rd_node, &known) || known.plain || known.released ||
+		!tv_keyring_key(known.key, 0, &key))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not encrypted", RelationGetRelationName(rel)),
+				 errhint("Encrypt it first: ALTER TABLE ... ENABLE ENCRYPTION.")));
+	relation_close(rel, NoLock);
+	check(tv_keyring_set_work(known.key, true, key.work && key.paused, &err), &err);
+	check(tv_keyring_add_version(known.key, key.cipher, &epoch, &err), &err);
+	check(tv_keyring_flush(&err), &err);
+	tv_worker_wake_at_commit();
+}
+
+void
+tv_worker_rotate(Oid table)
+{
+	ListCell   *lc;
+
+	check_state("ALTER TABLE ROTATE ENCRYPTION KEY");
+	foreach(lc, tables_of(table, ShareUpdateExclusiveLock, "ROTATE ENCRYPTION KEY"))
+		rotate_one(lfirst_oid(lc));
+}
