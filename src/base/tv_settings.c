@@ -159,7 +159,7 @@ tv_settings_init(void)
 							"Cost after which a background worker rests.",
 							"Looking at a page costs 1, writing it anew 20 more.",
 							&tv_setting_worker_cost_limit,
-							1000, 1, INT_MAX / 2,
+							1000, 1, 1000000,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("tde_vault.worker_cost_delay",

@@ -89,12 +89,14 @@ SELECT set_eq(
 			'hour', 'day_of_week', 'vault_access', 'function_frozen',
 			'statistics_visible', 'extended_statistics_visible',
 			'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
-			'vault_password_rows', 'vault_unlocks', 'vault_emergencies'],
+			'vault_password_rows', 'vault_unlocks', 'vault_emergencies']
+		-- statements on tables, which check that the caller owns them
+		|| ARRAY['encrypt_table', 'decrypt_table', 'rotate_table_key', 'encryption_progress_rows'],
 	'functions executable by PUBLIC: status only');
 SELECT set_eq(
 	$$SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'tde_vault'::regnamespace
 	  AND has_table_privilege('tv_other', c.oid, 'SELECT')$$,
-	ARRAY['encryption_status', 'plaintext_files']
+	ARRAY['encryption_status', 'plaintext_files', 'encryption_progress']
 		-- the vault's views show what the authenticated user may see
 		|| ARRAY['realms', 'realm_objects', 'realm_authorizations', 'command_rules', 'vault_passwords',
 			'unlocked_realms', 'emergency_unlocks'], 'relations readable by PUBLIC: status only');
