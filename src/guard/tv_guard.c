@@ -26,6 +26,15 @@ tv_guard_touched(void)
 	return MyProc != NULL && LocalTransactionIdIsValid(touched) && MyProc->lxid == touched;
 }
 
+/* The transaction in which the session was last allowed a realm's rows. */
+static LocalTransactionId carrying = InvalidLocalTransactionId;
+
+bool
+tv_guard_carrying(void)
+{
+	return MyProc != NULL && LocalTransactionIdIsValid(carrying) && MyProc->lxid == carrying;
+}
+
 char *
 tv_guard_name(Oid relid)
 {
@@ -47,6 +56,7 @@ check_stack(const TvAnswer *answer, Oid relid)
 
 	if (answer->verdict != TV_ANSWER_ALLOW || answer->realm == NULL)
 		return;
+	carrying = MyProc->lxid;
 	function = tv_guard_untrusted_function();
 	if (!OidIsValid(function))
 		return;
@@ -70,10 +80,10 @@ enforce(const TvAnswer *answer, Oid relid, TvAction action)
 	if (answer->verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
 	touched = MyProc->lxid;
+	check_stack(answer, relid);
 	/* of what a parallel worker may do the leader has told already */
 	if (IsParallelWorker() && allows(answer))
 		return;
-	check_stack(answer, relid);
 	tv_vault_enforce(answer, tv_guard_name(relid), action);
 }
 

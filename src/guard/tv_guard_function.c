@@ -22,6 +22,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgrtab.h"
 #include "utils/hsearch.h"
@@ -384,6 +385,39 @@ stand_before(FmgrInfo *flinfo)
 	flinfo->fn_addr = guarded_call;
 }
 
+/*
+ * Arguments, OLD and NEW may hold a realm's rows once the session was given
+ * some: until the end of the transaction nobody's function gets any whom the
+ * vault does not know.
+ */
+static void
+check_carried(const Known *entry)
+{
+	static struct
+	{
+		Oid			function;
+		LocalTransactionId lxid;
+	}			fine[64];		/* asked before, in this transaction */
+	int			slot = entry->function % lengthof(fine);
+
+	if (!tv_guard_carrying())
+		return;
+	if (fine[slot].function == entry->function && fine[slot].lxid == MyProc->lxid)
+		return;
+	if (!tv_guard_trusted_owner(entry->owner) && !tv_vault_function_frozen(entry->function))
+	{
+		tv_guard_audit_refusal(psprintf("function %s() on rows of a realm", get_func_name(entry->function)));
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+				 errmsg("function \"%s\" may not be called in a transaction that uses a realm",
+						get_func_name(entry->function)),
+				 errdetail("It could be given rows of the realm, and its owner has no place in the vault."),
+				 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
+	}
+	fine[slot].function = entry->function;
+	fine[slot].lxid = MyProc->lxid;
+}
+
 static void
 begin_call(FmgrInfo *flinfo)
 {
@@ -394,7 +428,10 @@ begin_call(FmgrInfo *flinfo)
 	if (entry.module >= 0 && flinfo->fn_addr != guarded_call)
 		stand_before(flinfo);
 	if (entry.foreign)
+	{
+		check_carried(&entry);
 		push(&entry);
+	}
 }
 
 static void

@@ -53,6 +53,17 @@ extern void tv_guard_audit_refusal(const char *what);
  */
 extern bool tv_guard_touched(void);
 
+/*
+ * Was this session allowed a realm's rows in the transaction at hand?  Then
+ * they may be in whatever it hands to functions.
+ */
+extern bool tv_guard_carrying(void);
+
+/* --- tv_guard_planted.c --- */
+
+/* An object was made or changed: refuse if it is in the name of a role of the vault. */
+extern void tv_guard_check_planted(Oid class, Oid object);
+
 /* --- tv_guard_query.c --- */
 
 /* Executors that run, one inside the other. */

@@ -396,6 +396,7 @@ after_create(Oid class, Oid object, int column)
 	if (!tv_vault_on())
 		return;
 	check_ours(class, object, "making");
+	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
 	if (class == ConstraintRelationId)
@@ -419,6 +420,7 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 	if (!tv_vault_on())
 		return;
 	check_ours(class, object, "changing");
+	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
 	if (class == TypeRelationId)

@@ -1,0 +1,97 @@
+/*
+ * tv_guard_planted.c
+ *	  What somebody else made in the name of a role of the vault.
+ *
+ * Functions, views and rules that such a role owns are trusted with the rows
+ * that their user reads.  A superuser can SET ROLE, give an object away, or
+ * replace what another owns; so while a vault is on, such objects are made and
+ * changed only by the role itself, or by a member of it.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_rewrite.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+
+#include "commands/extension.h"
+
+#include "base/tv_report.h"
+#include "guard/tv_guard_internal.h"
+
+/* Owner of a function; InvalidOid if there is none. */
+static Oid
+function_owner(Oid function)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, ProcedureRelationId, ProcedureOidIndexId,
+										Anum_pg_proc_oid, function);
+	Oid			owner = HeapTupleIsValid(tuple) ? ((Form_pg_proc) GETSTRUCT(tuple))->proowner : InvalidOid;
+
+	tv_guard_end_lookup(&lookup);
+	return owner;
+}
+
+/* Owner of a relation that runs queries of its own: a view, or one with rules. */
+static Oid
+rule_owner(Oid relid, bool any)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, RelationRelationId, ClassOidIndexId,
+										Anum_pg_class_oid, relid);
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (any || form->relkind == RELKIND_VIEW || form->relkind == RELKIND_MATVIEW || form->relhasrules)
+			owner = form->relowner;
+	}
+	tv_guard_end_lookup(&lookup);
+	return owner;
+}
+
+static Oid
+relation_of_rule(Oid rule)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, RewriteRelationId, RewriteOidIndexId,
+										Anum_pg_rewrite_oid, rule);
+	Oid			relid = HeapTupleIsValid(tuple) ? ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class : InvalidOid;
+
+	tv_guard_end_lookup(&lookup);
+	return relid;
+}
+
+void
+tv_guard_check_planted(Oid class, Oid object)
+{
+	Oid			user = GetAuthenticatedUserId();
+	Oid			owner = InvalidOid;
+
+	switch (class)
+	{
+		case ProcedureRelationId:
+			owner = function_owner(object);
+			break;
+		case RelationRelationId:
+			owner = rule_owner(object, false);
+			break;
+		case RewriteRelationId:
+			owner = rule_owner(relation_of_rule(object), true);
+			break;
+		default:
+			return;
+	}
+	if (!OidIsValid(owner) || owner == user || creating_extension ||
+		!tv_vault_role_protected(owner) || is_member_of_role_nosuper(user, owner))
+		return;
+	tv_guard_refuse(psprintf("making or changing a function, view or rule of role \"%s\"",
+							 GetUserNameFromId(owner, true)),
+					"The vault trusts what that role owns: it can do it itself, in a session of its own.");
+}
