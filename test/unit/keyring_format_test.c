@@ -234,6 +234,35 @@ test_versions(void)
 	   "a record stands alone given the check before it");
 }
 
+/* The time of a retirement may be left out, as it was at first, but is never 0. */
+static void
+test_retirement(void)
+{
+	TvRecord	record = records[7];
+	TvRecord	back;
+	uint8_t		data[TV_KEYRING_RECORD_MAX];
+	uint8_t		check[TV_KEYRING_CHECK_LEN] = {0};
+	size_t		without = tv_keyring_record_encode(&record, check, data, sizeof(data));
+	size_t		len;
+	size_t		used;
+
+	record.u.key_removal.epoch = TV_RETIRED_WITH_DATABASE;
+	record.u.key_removal.when = INT64_C(720000003000000);
+	memset(check, 0, sizeof(check));
+	len = tv_keyring_record_encode(&record, check, data, sizeof(data));
+	memset(check, 0, sizeof(check));
+	ok(len == without + 8 &&
+	   tv_keyring_record_decode(data, len, 512, check, &back, &used) == TV_OK && used == len &&
+	   back.u.key_removal.epoch == TV_RETIRED_WITH_DATABASE &&
+	   back.u.key_removal.when == record.u.key_removal.when, "a retirement has its time");
+	ok(records[7].u.key_removal.when == 0 && records[7].u.key_removal.epoch == TV_RETIRED_ROTATED,
+	   "one of the first version has none");
+	record.type = TV_RECORD_TABLE_KEY_DESTROYED;
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_encode(&record, check, data, sizeof(data)) == without,
+	   "a destruction has none either");
+}
+
 /* Values that a field cannot hold, in a record whose check is right. */
 static void
 test_limits(void)
@@ -279,5 +308,6 @@ main(void)
 	test_kinds_of_damage();
 	test_versions();
 	test_limits();
+	test_retirement();
 	return unit_done();
 }
