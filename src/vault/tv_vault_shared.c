@@ -7,6 +7,8 @@
  */
 #include "vault/tv_vault_internal.h"
 
+#include "storage/ipc.h"
+
 #include "base/tv_shmem.h"
 
 #define MAX_DATABASES 1024
@@ -21,10 +23,21 @@ typedef struct VaultShared
 
 static VaultShared *shared = NULL;
 
+/*
+ * After a crash of another process the postmaster gives shared memory back, and
+ * sets settings before there is new one (postmaster.c, PostmasterStateMachine).
+ */
+static void
+forget_shared(int code, Datum arg)
+{
+	shared = NULL;
+}
+
 static void
 init_shared(void *memory)
 {
 	shared = memory;
+	on_shmem_exit(forget_shared, (Datum) 0);
 	pg_atomic_init_u64(&shared->generation, 1);
 	pg_atomic_init_u32(&shared->n_on, 0);
 	tv_vault_file_scan();
