@@ -1,21 +1,22 @@
 -- Background work on pages: encryption and decryption in place, key rotation.
 
-CREATE PROCEDURE tde_vault.encrypt_table("table" regclass, cipher text DEFAULT NULL)
+CREATE PROCEDURE tde_vault.encrypt_table(
+    "table" regclass, cipher text DEFAULT NULL, if_exists boolean DEFAULT false)
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_encrypt_table';
-COMMENT ON PROCEDURE tde_vault.encrypt_table(regclass, text) IS
+COMMENT ON PROCEDURE tde_vault.encrypt_table(regclass, text, boolean) IS
     'encrypt a table in place while it is in use, or change its cipher';
 
-CREATE PROCEDURE tde_vault.decrypt_table("table" regclass)
+CREATE PROCEDURE tde_vault.decrypt_table("table" regclass, if_exists boolean DEFAULT false)
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_decrypt_table';
-COMMENT ON PROCEDURE tde_vault.decrypt_table(regclass) IS
+COMMENT ON PROCEDURE tde_vault.decrypt_table(regclass, boolean) IS
     'decrypt a table in place while it is in use';
 
-CREATE PROCEDURE tde_vault.rotate_table_key("table" regclass)
+CREATE PROCEDURE tde_vault.rotate_table_key("table" regclass, if_exists boolean DEFAULT false)
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_rotate_table_key';
-COMMENT ON PROCEDURE tde_vault.rotate_table_key(regclass) IS
+COMMENT ON PROCEDURE tde_vault.rotate_table_key(regclass, boolean) IS
     'give a table a new version of its key while it is in use';
 
 CREATE PROCEDURE tde_vault.pause(operation bigint)
@@ -87,3 +88,22 @@ CREATE VIEW tde_vault.encryption_progress AS
     SELECT * FROM tde_vault.encryption_progress_rows();
 COMMENT ON VIEW tde_vault.encryption_progress IS
     'background work on pages: running, and finished since the server started';
+
+-- The same under the name that the language gives it.  A schema of that name
+-- that somebody else has made is left alone.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'system') THEN
+        CREATE SCHEMA system;
+        GRANT USAGE ON SCHEMA system TO PUBLIC;
+        CREATE VIEW system.encryption_progress AS
+            SELECT * FROM tde_vault.encryption_progress_rows();
+        GRANT SELECT ON system.encryption_progress TO PUBLIC;
+    ELSE
+        RAISE NOTICE USING
+            ERRCODE = 'duplicate_schema',
+            MESSAGE = 'schema "system" exists already: system.encryption_progress is not made',
+            HINT = 'Use tde_vault.encryption_progress.';
+    END IF;
+END
+$$;

@@ -65,9 +65,9 @@ GRANT EXECUTE ON FUNCTION tde_vault.table_keys() TO vault_operator;
 GRANT SELECT ON tde_vault.keys TO vault_operator;
 
 -- The statements on tables check that the caller owns them.
-GRANT EXECUTE ON PROCEDURE tde_vault.encrypt_table(regclass, text) TO PUBLIC;
-GRANT EXECUTE ON PROCEDURE tde_vault.decrypt_table(regclass) TO PUBLIC;
-GRANT EXECUTE ON PROCEDURE tde_vault.rotate_table_key(regclass) TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE tde_vault.encrypt_table(regclass, text, boolean) TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE tde_vault.decrypt_table(regclass, boolean) TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE tde_vault.rotate_table_key(regclass, boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.encryption_progress_rows() TO PUBLIC;
 GRANT SELECT ON tde_vault.encryption_progress TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE tde_vault.pause(bigint) TO vault_operator;

@@ -190,6 +190,12 @@ argument_value(const char *text, const TvDdlArgument *argument)
 			return word_list(from, argument->to);
 		case TV_DDL_ARGUMENT_OBJECT:
 			return object_value(from, argument->to);
+		case TV_DDL_ARGUMENT_TABLE:
+			return cast_to(object_value(from, argument->to), SystemTypeName("regclass"), from->start);
+		case TV_DDL_ARGUMENT_TABLE_IF_EXISTS:
+			return (Node *) makeFuncCall(SystemFuncName("to_regclass"),
+										 list_make1(object_value(from, argument->to)),
+										 COERCE_EXPLICIT_CALL, from->start);
 		case TV_DDL_ARGUMENT_TABLES:
 			return object_list(from, argument->to, false);
 		case TV_DDL_ARGUMENT_SCHEMAS:
@@ -221,5 +227,10 @@ tv_ddl_make_vault_call(const char *text, const TvDdlStatement *statement)
 							tv_ddl_named_argument(argument->name, argument_value(text, argument),
 												  argument->from->start));
 	}
+	if (statement->kind != TV_DDL_VAULT && statement->cipher != NULL)
+		arguments = lappend(arguments,
+							tv_ddl_named_argument("cipher",
+												  tv_ddl_typed_constant(statement->cipher->text, "text", statement->cipher->start),
+												  statement->cipher->start));
 	return tv_ddl_named_call(statement->procedure, arguments, statement->first->start);
 }

@@ -22,7 +22,7 @@ extern Node *tv_ddl_named_argument(const char *name, Node *value, int location);
 /* The marked call; see tv_ddl_call_name(). */
 extern Node *tv_ddl_named_call(const char *procedure, List *arguments, int location);
 
-/* The call for a statement of kind TV_DDL_VAULT.  Throws what is wrong in its expressions. */
+/* The call for a statement that names procedure and arguments.  Throws what is wrong in its expressions. */
 extern Node *tv_ddl_make_vault_call(const char *text, const TvDdlStatement *statement);
 
 #endif							/* TV_DDL_CALL_H */

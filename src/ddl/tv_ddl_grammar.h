@@ -29,6 +29,8 @@ typedef enum TvDdlArgumentKind
 	TV_DDL_ARGUMENT_ROLES,		/* a list of them */
 	TV_DDL_ARGUMENT_WORDS,		/* a list of words, as an array of them in lower case */
 	TV_DDL_ARGUMENT_OBJECT,		/* a name with dots, as SQL */
+	TV_DDL_ARGUMENT_TABLE,		/* a name with dots, as regclass */
+	TV_DDL_ARGUMENT_TABLE_IF_EXISTS,	/* or NULL */
 	TV_DDL_ARGUMENT_TABLES,		/* of a list of realm objects, the tables */
 	TV_DDL_ARGUMENT_SCHEMAS,	/* and the schemas */
 	TV_DDL_ARGUMENT_CONDITION,	/* an expression, as its text */
@@ -56,7 +58,7 @@ typedef struct TvDdlStatement
 	const TvDdlToken *key_id;	/* literals; NULL when not given */
 	const TvDdlToken *provider;
 	const TvDdlToken *secret;
-	const char *procedure;		/* TV_DDL_VAULT: which, and with what */
+	const char *procedure;		/* of the vault or a table: which, and with what */
 	int			arguments;
 	TvDdlArgument argument[TV_DDL_ARGUMENTS_MAX];
 	const TvDdlToken *database; /* name; NULL when not given */

@@ -189,11 +189,21 @@ rule_for_database(Parser *p, const TvDdlToken *token)
 static Rule
 rule_for_table(Parser *p, const TvDdlToken *token)
 {
-	p->next = words_at(token, "if", "exists") ? ahead(token, 2) : token;
+	bool		if_exists = words_at(token, "if", "exists");
+	const TvDdlToken *from;
+
+	p->next = if_exists ? ahead(token, 2) : token;
 	(void) word(p, "only");
+	from = p->next;
 	if (!qualified_name(p))
 		return NULL;
+	(void) argument(p, "table", if_exists ? TV_DDL_ARGUMENT_TABLE_IF_EXISTS : TV_DDL_ARGUMENT_TABLE, from);
+	if (if_exists)
+		(void) argument(p, "if_exists", TV_DDL_ARGUMENT_TRUE, token);
 	(void) symbol(p, '*');
+	p->statement->enable = tv_ddl_token_is(p->next, "enable");
+	p->statement->procedure = tv_ddl_token_is(p->next, "rotate") ? "rotate_table_key" :
+		p->statement->enable ? "encrypt_table" : "decrypt_table";
 	if (switches_encryption(p->next))
 		return rule(p, ahead(p->next, 2), TV_DDL_TABLE_ENCRYPTION, switch_encryption);
 	if (words_at(p->next, "rotate", "encryption"))

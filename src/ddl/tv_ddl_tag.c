@@ -49,7 +49,10 @@ static const struct
 	{"drop_command_rule", "DROP COMMAND RULE"},
 	{"create_tablespace", "CREATE TABLESPACE"},
 	{"encrypt_tablespace", "ALTER TABLESPACE"},
-	{"decrypt_tablespace", "ALTER TABLESPACE"}
+	{"decrypt_tablespace", "ALTER TABLESPACE"},
+	{"encrypt_table", "ALTER TABLE"},
+	{"decrypt_table", "ALTER TABLE"},
+	{"rotate_table_key", "ALTER TABLE"}
 };
 
 /* The server's own table, as its functions gave it. */

@@ -131,13 +131,14 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 							   "Use ALTER DATABASE ... SET default_table_access_method = " HEAP_AM_NAME " to encrypt new tables.");
 			break;
 		case TV_DDL_TABLE_ENCRYPTION:
-			refuse_unsupported(text, statement, "ALTER TABLE ENABLE or DISABLE ENCRYPTION",
-							   "Use ALTER TABLE ... SET ACCESS METHOD, with " HEAP_AM_NAME " or heap, which rewrites the table.");
-			break;
+			if (!statement->enable && statement->cipher != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("DISABLE ENCRYPTION takes no cipher"),
+						 tv_ddl_errposition(text, statement->cipher->start)));
+			return tv_ddl_make_vault_call(text, statement);
 		case TV_DDL_ROTATE_TABLE_KEY:
-			refuse_unsupported(text, statement, "ALTER TABLE ROTATE ENCRYPTION KEY",
-							   "A new table with a key of its own can be filled by CREATE TABLE ... USING " HEAP_AM_NAME " AS SELECT.");
-			break;
+			return tv_ddl_make_vault_call(text, statement);
 		case TV_DDL_CREATE_TABLESPACE:
 			return make_create_tablespace(statement);
 		case TV_DDL_TABLESPACE_ENCRYPTION:

@@ -22,21 +22,27 @@ PG_FUNCTION_INFO_V1(tv_sql_pause);
 PG_FUNCTION_INFO_V1(tv_sql_resume);
 PG_FUNCTION_INFO_V1(tv_sql_work);
 
+/* The table; 0 if there is none, and argument number if_exists says that may be. */
 static Oid
-table_argument(FunctionCallInfo fcinfo)
+table_argument(FunctionCallInfo fcinfo, int if_exists)
 {
-	if (PG_ARGISNULL(0))
+	if (!PG_ARGISNULL(0))
+		return PG_GETARG_OID(0);
+	if (PG_ARGISNULL(if_exists) || !PG_GETARG_BOOL(if_exists))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("table must not be null")));
-	return PG_GETARG_OID(0);
+	ereport(NOTICE,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("table does not exist, skipping")));
+	return InvalidOid;
 }
 
-/* encrypt_table(regclass, cipher text) */
+/* encrypt_table(regclass, cipher text, if_exists) */
 Datum
 tv_sql_encrypt_table(PG_FUNCTION_ARGS)
 {
-	Oid			table = table_argument(fcinfo);
+	Oid			table = table_argument(fcinfo, 2);
 	TvCipher	cipher = TV_CIPHER_NONE;
 
 	if (!PG_ARGISNULL(1))
@@ -50,23 +56,30 @@ tv_sql_encrypt_table(PG_FUNCTION_ARGS)
 					 errmsg("unknown cipher \"%s\"", name),
 					 errhint("Known ciphers: %s.", tv_cipher_known_names())));
 	}
-	tv_worker_encrypt(table, cipher);
+	if (OidIsValid(table))
+		tv_worker_encrypt(table, cipher);
 	PG_RETURN_VOID();
 }
 
-/* decrypt_table(regclass) */
+/* decrypt_table(regclass, if_exists) */
 Datum
 tv_sql_decrypt_table(PG_FUNCTION_ARGS)
 {
-	tv_worker_decrypt(table_argument(fcinfo));
+	Oid			table = table_argument(fcinfo, 1);
+
+	if (OidIsValid(table))
+		tv_worker_decrypt(table);
 	PG_RETURN_VOID();
 }
 
-/* rotate_table_key(regclass) */
+/* rotate_table_key(regclass, if_exists) */
 Datum
 tv_sql_rotate_table_key(PG_FUNCTION_ARGS)
 {
-	tv_worker_rotate(table_argument(fcinfo));
+	Oid			table = table_argument(fcinfo, 1);
+
+	if (OidIsValid(table))
+		tv_worker_rotate(table);
 	PG_RETURN_VOID();
 }
 
