@@ -134,6 +134,9 @@ extern void tv_guard_end_lookup(TvLookup *lookup);
 /* --- statements, by what they are about; all throw what they refuse --- */
 
 extern void tv_guard_relation_statement(Node *stmt);	/* tv_guard_relation.c */
+
+/* A schema by name, and every relation in it. */
+extern void tv_guard_require_all_in(const char *schema, TvAction action);
 extern void tv_guard_server_statement(Node *stmt);	/* tv_guard_server.c */
 extern void tv_guard_role_statement(Node *stmt);	/* tv_guard_role.c */
 extern void tv_guard_statement_init(void);	/* tv_guard_statement.c */

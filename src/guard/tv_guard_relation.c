@@ -86,8 +86,8 @@ check_create_table(CreateStmt *stmt)
 
 /* --- GRANT --- */
 
-static void
-require_all_in(const char *name, TvAction action)
+void
+tv_guard_require_all_in(const char *name, TvAction action)
 {
 	Oid			schema = get_namespace_oid(name, true);
 	Relation	classes;
@@ -127,7 +127,7 @@ check_grant(GrantStmt *stmt)
 	foreach(lc, stmt->objects)
 	{
 		if (stmt->targtype == ACL_TARGET_ALL_IN_SCHEMA)
-			require_all_in(strVal(lfirst(lc)), TV_ACTION_GRANT);
+			tv_guard_require_all_in(strVal(lfirst(lc)), TV_ACTION_GRANT);
 		else if (IsA(lfirst(lc), RangeVar))
 			tv_guard_require_name(lfirst(lc), TV_ACTION_GRANT);
 		else if (stmt->objtype == OBJECT_SCHEMA)

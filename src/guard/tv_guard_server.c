@@ -68,7 +68,7 @@ check_published(List *objects, bool all)
 		if (spec->pubobjtype == PUBLICATIONOBJ_TABLE && spec->pubtable != NULL)
 			tv_guard_require_name(spec->pubtable->relation, TV_ACTION_COPY);
 		else if (spec->pubobjtype == PUBLICATIONOBJ_TABLES_IN_SCHEMA && spec->name != NULL)
-			tv_guard_require_schema(get_namespace_oid(spec->name, true), TV_ACTION_COPY);
+			tv_guard_require_all_in(spec->name, TV_ACTION_COPY);
 	}
 }
 

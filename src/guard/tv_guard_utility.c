@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -43,6 +44,10 @@
 
 /* The database that the statement at hand drops, as dropdb() told. */
 static Oid	dropped_database = InvalidOid;
+
+/* CREATE DATABASE at hand: what it copies, if a vault may be on there, and what is made. */
+static Oid	template_database = InvalidOid;
+static Oid	created_database = InvalidOid;
 
 static ProcessUtility_hook_type next_utility = NULL;
 static object_access_hook_type next_object_access = NULL;
@@ -128,6 +133,9 @@ check_create_database(CreatedbStmt *stmt)
 	Oid			database;
 
 	check_database_tablespace(stmt->options);
+	template_database = created_database = InvalidOid;
+	if (tv_vault_on_anywhere())
+		template_database = lock_database(template ? template : "template1", ShareLock);
 	if (strategy == NULL || pg_strcasecmp(strategy, "file_copy") != 0)
 		return;
 	database = lock_database(template ? template : "template1", ShareLock);
@@ -364,34 +372,29 @@ run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 }
 
-/* The database that is being made has its template's policy; or 0. */
-static Oid	policy_copied = InvalidOid;
-
 static void
 abandon_copies(int code, Datum arg)
 {
+	if (OidIsValid(created_database))
+	{
+		/* createdb() does it only for what fails inside; without keys nobody could write them */
+		DropDatabaseBuffers(created_database);
+		if (OidIsValid(template_database))
+			tv_vault_database_dropped(created_database);
+	}
 	tv_page_copies_abandon();
-	if (OidIsValid(policy_copied))
-		tv_vault_database_dropped(policy_copied);
 }
 
 /*
- * The copy of a database with a vault is closed before anybody can connect to
- * it, that is before the transaction commits.
+ * The copy of a database with a vault is closed before anything is copied.
+ * The template is locked, as createdb() locks it, so it is the one of before.
  */
 static void
-copy_policy(const CreatedbStmt *stmt)
+copy_policy(Oid database)
 {
-	const char *template = option_string(stmt->options, "template");
-	Oid			from = get_database_oid(template ? template : "template1", true);
-	Oid			to;
-
-	if (!OidIsValid(from) || !tv_vault_on_anywhere())
-		return;
-	CommandCounterIncrement();
-	to = get_database_oid(stmt->dbname, false);
-	policy_copied = to;
-	tv_vault_database_copied(from, to);
+	created_database = database;
+	if (OidIsValid(template_database))
+		tv_vault_database_copied(template_database, database);
 }
 
 /*
@@ -404,11 +407,9 @@ run_create_database(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 					QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	tv_page_copies_begin();
-	policy_copied = InvalidOid;
 	PG_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 	{
 		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
-		copy_policy((CreatedbStmt *) pstmt->utilityStmt);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 }
@@ -468,6 +469,8 @@ guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 		tv_tablespace_release(objectId);
 	if (access == OAT_DROP && classId == DatabaseRelationId)
 		dropped_database = objectId;	/* dropdb() has locked and checked it */
+	if (access == OAT_POST_CREATE && classId == DatabaseRelationId)
+		copy_policy(objectId);
 	if (!tv_setting_enforce_encryption || access != OAT_POST_CREATE ||
 		classId != RelationRelationId || subId != 0)
 		return;
