@@ -40,7 +40,6 @@ use constant REFUSED => qr/not authorized for realm "pii"|vault password require
 use constant NO_RIGHT => qr/permission denied|must be superuser|must be owner|must be a superuser|must be able to SET ROLE|must have CREATEROLE/i;
 
 my $node;
-my $log_from = 0;
 
 # Options are those of TdeVault->create; sql: run by postgres before the vault is on.
 sub realm_server
@@ -89,7 +88,6 @@ CALL tde_vault.realm_add('pii', ARRAY['secret.patients', 'secret.log', 'secret.s
 CALL tde_vault.realm_authorize('pii', ARRAY['alice']);
 CALL tde_vault.grant_vault_password('pii', 'alice', 'open sesame');
 SQL
-	$log_from = -s $node->logfile;
 	return $node;
 }
 
@@ -115,11 +113,11 @@ sub attack
 {
 	my ($name, $who, $sql, $expected, %opt) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $log_from = -s $node->logfile;
 	my $output = run_as($who, $sql, %opt);
 	my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_from);
 	my $leaks = 0;
 
-	$log_from = -s $node->logfile;
 	# what the attacker typed, or the server quotes of it, is no leak
 	foreach my $line (split /\n/, "$output\n$log")
 	{
@@ -151,7 +149,6 @@ sub control
 
 	like($output, $expected, "control: $name");
 	run_as('postgres', $opt{after}) if defined $opt{after};
-	$log_from = -s $node->logfile;
 	return $output;
 }
 
