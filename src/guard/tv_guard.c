@@ -29,6 +29,14 @@ tv_guard_touched(void)
 /* The transaction in which the session was last allowed a realm's rows. */
 static LocalTransactionId carrying = InvalidLocalTransactionId;
 
+static bool handled = false;
+
+bool
+tv_guard_handled(void)
+{
+	return handled;
+}
+
 bool
 tv_guard_carrying(void)
 {
@@ -57,6 +65,7 @@ check_stack(const TvAnswer *answer, Oid relid)
 	if (answer->verdict != TV_ANSWER_ALLOW || answer->realm == NULL)
 		return;
 	carrying = MyProc->lxid;
+	handled = true;
 	function = tv_guard_untrusted_function();
 	if (!OidIsValid(function))
 		return;

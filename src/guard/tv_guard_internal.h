@@ -59,6 +59,9 @@ extern bool tv_guard_touched(void);
  */
 extern bool tv_guard_carrying(void);
 
+/* Was it ever?  They may be in its temporary tables, cursors, settings. */
+extern bool tv_guard_handled(void);
+
 /* --- tv_guard_planted.c --- */
 
 /* An object was made or changed: refuse if it is in the name of a role of the vault. */

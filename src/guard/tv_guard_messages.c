@@ -18,19 +18,34 @@
 static emit_log_hook_type next_emit_log = NULL;
 static bool emitting = false;
 
-/* Classes whose primary message quotes data. */
+/*
+ * Can the primary message quote data?  Most can: what is no number, and what a
+ * statement that was put together from rows takes for a name.  These cannot.
+ */
 static bool
 quotes_data(int code)
 {
+	if (code == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		return false;
 	switch (ERRCODE_TO_CATEGORY(code))
 	{
-		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
-		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* RAISE */
-		case MAKE_SQLSTATE('0', '1', '0', '0', '0'):	/* warning */
-		case MAKE_SQLSTATE('0', '0', '0', '0', '0'):	/* RAISE NOTICE */
-			return true;
-		default:
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection */
+		case MAKE_SQLSTATE('0', 'A', '0', '0', '0'):	/* not supported */
+		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):	/* cardinality */
+		case MAKE_SQLSTATE('2', '3', '0', '0', '0'):	/* constraints: their names */
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
+		case MAKE_SQLSTATE('2', '8', '0', '0', '0'):	/* authorization */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):	/* limits */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object not ready */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
+		case MAKE_SQLSTATE('F', '0', '0', '0', '0'):	/* configuration file */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal, damaged pages */
 			return false;
+		default:
+			return true;
 	}
 }
 
@@ -43,7 +58,7 @@ is_ours(int code)
 static bool
 may_hold_rows(const ErrorData *edata)
 {
-	return edata->sqlerrcode != 0 && !is_ours(edata->sqlerrcode) && tv_guard_touched() &&
+	return edata->sqlerrcode != 0 && !is_ours(edata->sqlerrcode) && (tv_guard_touched() || tv_guard_handled()) &&
 		(quotes_data(edata->sqlerrcode) || edata->detail != NULL || edata->detail_log != NULL ||
 		 edata->context != NULL || edata->elevel >= ERROR);
 }

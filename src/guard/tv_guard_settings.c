@@ -34,6 +34,10 @@ static const char *const guarded[] = {
 	/* files that it reads and writes as itself */
 	"data_directory", "config_file", "hba_file", "ident_file", "external_pid_file",
 	"log_directory", "log_filename", "krb_server_keyfile", "ssl_key_file",
+	/* who is let in as whom */
+	"ssl_ca_file", "ssl_cert_file", "ssl_crl_file", "ssl_crl_dir", "db_user_namespace",
+	/* whether what it says is on disk is on disk: also the audit log */
+	"fsync", "data_sync_retry",
 	/* checks that it would leave out */
 	"allow_system_table_mods", "session_replication_role", "ignore_system_indexes",
 	"zero_damaged_pages", "ignore_checksum_failure", "ignore_invalid_pages",
