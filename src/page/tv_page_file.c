@@ -7,17 +7,27 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+/* Most calls come for the same few files again: a table and its indexes. */
+#define RECENT 16				/* power of two */
+
 static HTAB *table = NULL;
-static TvPageFile *latest = NULL;	/* most calls come for the same file again */
+static TvPageFile *recent[RECENT];
+
+static inline TvPageFile **
+recent_place(const RelFileNodeBackend *rnode)
+{
+	return &recent[rnode->node.relNode & (RECENT - 1)];
+}
 
 TvPageFile *
 tv_page_file(RelFileNodeBackend rnode)
 {
-	TvPageFile *file;
+	TvPageFile **place = recent_place(&rnode);
+	TvPageFile *file = *place;
 	bool		found;
 
-	if (latest != NULL && RelFileNodeBackendEquals(latest->rnode, rnode))
-		return latest;
+	if (likely(file != NULL && RelFileNodeBackendEquals(file->rnode, rnode)))
+		return file;
 	if (table == NULL)
 	{
 		HASHCTL		ctl;
@@ -32,7 +42,7 @@ tv_page_file(RelFileNodeBackend rnode)
 		memset((char *) file + sizeof(rnode), 0, sizeof(*file) - sizeof(rnode));
 		file->state = TV_STATE_UNRESOLVED;
 	}
-	latest = file;
+	*place = file;
 	return file;
 }
 
@@ -53,7 +63,7 @@ tv_page_file_forget(RelFileNodeBackend rnode)
 		if (!file->temporary && !tv_keyring_key(file->key, 0, &key))
 			tv_keyring_forget_contexts(file->key);
 	}
-	latest = NULL;
+	*recent_place(&rnode) = NULL;
 	hash_search(table, &rnode, HASH_REMOVE, NULL);
 }
 

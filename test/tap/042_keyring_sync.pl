@@ -101,5 +101,81 @@ $node->stop('immediate');
 $node->start;
 $node->sql_is('SELECT count(*) FROM kept', '100', 'data_sync_retry: and nothing is lost');
 $node->verify_ok('data_sync_retry: verify is clean');
+
+# --- a power cut: what was not synced is gone -----------------------------------
+
+sub lose_what_is_not_synced
+{
+	my $path = $node->keyring_path;
+	my $synced = unpack 'Q<', $node->read_bytes($path, 32, 8);
+	my $lost = (-s $path) - $synced;
+	truncate $path, $synced or die "could not truncate $path: $!";
+	return $lost;
+}
+
+# Under load, with all of it in WAL.
+append_to_file("$dir/ddl.sql", <<'SQL');
+\set n random(1, 5)
+DROP TABLE IF EXISTS d:client_id;
+CREATE TABLE d:client_id (g int PRIMARY KEY, m text) USING tde_heap;
+INSERT INTO d:client_id SELECT g, md5(g::text) FROM generate_series(1, 100 * :n) g;
+CREATE INDEX ON d:client_id (m);
+BEGIN; TRUNCATE d:client_id; INSERT INTO d:client_id SELECT g, md5(g::text) FROM generate_series(1, 100) g; COMMIT;
+VACUUM FULL d:client_id;
+SQL
+$node->append_conf('postgresql.conf', 'restart_after_crash = off');
+$node->restart;
+foreach my $round (1 .. 3)
+{
+	my ($out, $err) = ('', '');
+	my $load;
+	{
+		local %ENV = $node->_get_env();
+		$load = IPC::Run::start([ 'pgbench', '-n', '-c', '4', '-T', '600', '-f', "$dir/ddl.sql", 'postgres' ],
+			'<', \undef, '>', \$out, '2>', \$err);
+	}
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	my $at = $node->lsn('insert');
+	$node->poll_query_until('postgres', "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '$at') > 1000000 * $round")
+	  or die 'no load';
+	$node->kill_postmaster;
+	eval { $load->finish };
+	note 'the keyring loses ' . lose_what_is_not_synced() . ' bytes';
+	$node->start;
+	$node->sql_is('SELECT count(*) FROM kept', '100', "power cut $round: what was there is there");
+	$node->sql_is(q{SELECT count(*) FROM pg_class, LATERAL (SELECT query_to_xml(format('SELECT count(*) AS n FROM %I WHERE md5(g::text) <> m', relname), false, true, '')::text AS wrong) x
+		WHERE relname ~ '^d[0-9]$' AND relkind = 'r' AND wrong NOT LIKE '%<n>0</n>%'}, '0', "power cut $round: every row can be read, and is right");
+	$node->verify_ok("power cut $round: verify is clean");
+}
+
+# Without WAL: pages of an index that is built reach the disk before anything
+# else about it does.
+$node->append_conf('postgresql.conf', "wal_writer_delay = 10s\nwal_writer_flush_after = 1GB");
+$node->restart;
+my $session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+$session->query_safe($_) foreach (
+	'CREATE TABLE orphan (g int PRIMARY KEY, v text) USING tde_heap',
+	q{INSERT INTO orphan SELECT g, 'x' FROM generate_series(1, 2000) g},
+	'CREATE INDEX i ON orphan (g, v)');
+my $data = $node->data_dir;
+my $backend = $session->query_safe('SELECT pg_backend_pid()');
+my ($flushed, $inserted, $path) = split /\|/, $session->query_safe(q{SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn(), pg_relation_filepath('i')});
+# the session must not find the time to remove its files
+kill 'STOP', slurp_file("$data/postmaster.pid") =~ /^(\d+)/;
+kill 'KILL', $backend;
+$node->kill_postmaster;
+eval { $session->quit };
+cmp_ok(-s "$data/$path", '>', 8192, 'pages of an index that nobody committed are on the disk');
+isnt($flushed, $inserted, 'its WAL is not');
+lose_what_is_not_synced();
+$node->start;
+$node->sql_is(q{SELECT count(*), to_regclass('orphan') IS NULL FROM kept}, '100|t', 'power cut without WAL: as if it had never been');
+$node->safe_psql('postgres', q{CREATE TABLE orphan (g int PRIMARY KEY, v text) USING tde_heap; INSERT INTO orphan SELECT g, 'y' FROM generate_series(1, 2000) g; CREATE INDEX i ON orphan (g, v)});
+$node->kill_postmaster;
+lose_what_is_not_synced();
+$node->start;
+$node->sql_is(q{SET enable_seqscan = off; SELECT count(*) FROM orphan WHERE g > 0 AND v = 'y'}, '2000', 'and the same can be made again');
+$node->verify_ok('power cut without WAL: verify is clean');
 $node->stop;
 done_testing();
