@@ -4,9 +4,9 @@
  *
  * Sealed under a key of the keyring that is made for it, wrapped by the
  * database's master key as table keys are.  In the keyring it is the key of
- * pg_database, a table that cannot be encrypted itself, and a binding of that
- * name says that the database has, or should have, a policy: so a file that
- * was deleted is missed.
+ * pg_database, a table that cannot be encrypted itself, and a file record of
+ * that name, in no tablespace, says that the database has, or should have, a
+ * policy: so a file that was deleted is missed.
  *
  * A policy is replaced by rename, after it was logged whole; a checkpoint in
  * between is held back, so the file is either on disk or in WAL that recovery
@@ -36,7 +36,7 @@
 #define PATH_LEN 64
 #define FILE_MAX (256 * 1024 * 1024)	/* bytes of a policy that can be read */
 
-/* The keyring's "table" and "relation" for the key of a policy. */
+/* The keyring's "table" and "file" for the key of a policy. */
 #define KEY_TABLE DatabaseRelationId
 
 static void
@@ -75,25 +75,35 @@ key_context(uint64 key, uint16 epoch, TvError *err)
 	return tv_keyring_context(key, epoch, TV_PURPOSE_VAULT, TV_CIPHER_AES_256_GCM, &handle, err);
 }
 
+/* What the keyring says of the database's policy. */
+static bool
+find_key(Oid database, TvKeyringFile *known)
+{
+	RelFileNode node = {InvalidOid, database, KEY_TABLE};
+
+	return tv_keyring_lookup(&node, known) && !known->dropped;
+}
+
 /* The key that the database's policy is sealed under; made if there is none. */
 static TvStatus
 key_to_seal(Oid database, uint64 *key, uint16 *epoch, TvError *err)
 {
+	RelFileNode node = {InvalidOid, database, KEY_TABLE};
 	TvKeyringFile known;
 	TvCipher	cipher;
 	TvStatus	status;
 
-	if (!tv_keyring_binding(database, KEY_TABLE, &known))
+	if (!find_key(database, &known))
 	{
 		status = tv_keyring_key_for_table(database, KEY_TABLE, TV_CIPHER_AES_256_GCM, 0,
 										  &known.key, &cipher, err);
 		if (status == TV_OK)
-			status = tv_keyring_bind(database, KEY_TABLE, known.key, err);
+			status = tv_keyring_assign(&node, known.key, cipher, err);
 		if (status == TV_OK)
 			status = tv_keyring_flush(err);
 		if (status != TV_OK)
 			return status;
-		if (!tv_keyring_binding(database, KEY_TABLE, &known))
+		if (!find_key(database, &known))
 			return tv_error(err, TV_ERR_INTERNAL, "keyring lost the key of the vault policy");
 	}
 	*key = known.key;
@@ -154,6 +164,7 @@ static TvStatus
 open_policy(Oid database, uint8 *file, size_t len, TvPolicy **policy, TvError *err)
 {
 	TvVaultHeader header;
+	RelFileNode node = {InvalidOid, database, KEY_TABLE};
 	TvKeyringFile known;
 	const TvCipherContext *context;
 	uint8	   *body = file + TV_VAULT_HEADER_LEN + TV_TAG_LEN;
@@ -163,9 +174,12 @@ open_policy(Oid database, uint8 *file, size_t len, TvPolicy **policy, TvError *e
 		return damaged(err, database, status, "is of a newer version");
 	if (status != TV_OK)
 		return damaged(err, database, status, "is damaged");
-	if (header.database != database || !tv_keyring_binding(database, KEY_TABLE, &known) ||
+	if (header.database != database || !find_key(database, &known) ||
 		known.key != header.key)
 		return damaged(err, database, TV_ERR_AUTH, "belongs to another database or server");
+	status = tv_keyring_verify_file(&node, err);
+	if (status != TV_OK)
+		return status;
 	context = key_context(header.key, header.epoch, err);
 	if (context == NULL)
 		return err->status;
@@ -401,6 +415,7 @@ tv_vault_file_remove(Oid database)
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_VAULT_FILE);
 	RelFileNode node = {InvalidOid, database, KEY_TABLE};
 	TvVaultDatabase entry;
+	TvKeyringFile known;
 	uint8		record[TV_LOGGED_PREFIX];
 	TvError		err;
 
@@ -410,7 +425,7 @@ tv_vault_file_remove(Oid database)
 	(void) tv_wal_logged_insert(TV_LOGGED_POLICY, database, record, 0);
 	unlink_policy(database);
 	LWLockRelease(lock);
-	if (tv_keyring_forget(&node, &err) != TV_OK)
+	if (find_key(database, &known) && tv_keyring_drop(&node, &err) != TV_OK)
 		tv_report(WARNING, &err);
 }
 
