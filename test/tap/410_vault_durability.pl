@@ -44,6 +44,7 @@ sub policy_path { my ($of) = @_; $of //= $node; return $of->data_dir . '/tde_vau
 $primary->safe_psql('postgres', <<'SQL');
 CREATE ROLE sec LOGIN;
 CREATE ROLE alice LOGIN;
+CREATE ROLE auditor LOGIN IN ROLE vault_auditor;
 CREATE TABLE patients (id int PRIMARY KEY, name text) USING tde_heap;
 CREATE TABLE loose (id int) USING tde_heap;
 CREATE TABLE plain (id int);
@@ -238,6 +239,6 @@ $node->restore_token;
 $node->stop_clean;
 $node->start;
 is(verdict(postgres => 'patients'), 'not authorized', 'and open again with it');
-is($node->safe_psql('postgres', 'SELECT ok FROM tde_vault.audit_verify()'), 't', 'the audit log is whole');
+is(as_user(auditor => 'SELECT ok FROM tde_vault.audit_verify()'), 't', 'the audit log is whole');
 $node->stop;
 done_testing();
