@@ -85,6 +85,15 @@ RETURN EXTRACT(isodow FROM ts)::integer;
 COMMENT ON FUNCTION tde_vault.hour(timestamptz) IS 'hour of the day in UTC, 0 to 23';
 COMMENT ON FUNCTION tde_vault.day_of_week(timestamptz) IS 'in UTC, 1 Monday to 7 Sunday';
 
+CREATE FUNCTION tde_vault.create_recovery_shares(
+    m integer, n integer, OUT number integer, OUT share text)
+RETURNS SETOF record LANGUAGE C STRICT VOLATILE
+AS 'MODULE_PATHNAME', 'tv_sql_create_recovery_shares';
+COMMENT ON FUNCTION tde_vault.create_recovery_shares(integer, integer) IS
+    'n shares, shown this once, of which m make a vault administrator';
+CREATE PROCEDURE tde_vault.recover_vault_admin(shares text[], new_admin text)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_recover_vault_admin';
+
 CREATE FUNCTION tde_vault.vault_access(
     relation regclass, action text DEFAULT 'SELECT', OUT verdict text,
     OUT realm text, OUT rule text, OUT simulate boolean, OUT emergency boolean)
@@ -141,3 +150,14 @@ CREATE FUNCTION tde_vault.vault_emergencies(
     OUT reviewed timestamptz, OUT reviewed_by text, OUT note text)
 RETURNS SETOF record LANGUAGE C STRICT VOLATILE AS 'MODULE_PATHNAME', 'tv_sql_vault_emergencies';
 CREATE VIEW tde_vault.emergency_unlocks AS SELECT * FROM tde_vault.vault_emergencies();
+
+-- A dump carries the policy as statements: pg_dump copies this table joined
+-- with what the policy is at the moment.  Restored, they are rows to look at
+-- and to run by a vault administrator, and nothing more.
+CREATE TABLE tde_vault.vault_script (number integer NOT NULL, statement text NOT NULL);
+CREATE FUNCTION tde_vault.vault_statements(OUT number integer, OUT statement text)
+RETURNS SETOF record LANGUAGE C STRICT VOLATILE AS 'MODULE_PATHNAME', 'tv_sql_vault_statements';
+COMMENT ON FUNCTION tde_vault.vault_statements() IS
+    'the policy as statements, without passwords';
+SELECT pg_catalog.pg_extension_config_dump('tde_vault.vault_script',
+    'NATURAL FULL JOIN tde_vault.vault_statements()');

@@ -39,7 +39,8 @@ BEGIN
             'lock_realm', 'unlock_challenge', 'unlock_response',
             'emergency_unlock', 'approve_emergency_unlock', 'review_emergency_unlock',
             'create_command_rule', 'alter_command_rule', 'drop_command_rule',
-            'hour', 'day_of_week', 'vault_access', 'function_frozen',
+            'hour', 'day_of_week', 'create_recovery_shares', 'recover_vault_admin', 'vault_statements',
+            'vault_access', 'function_frozen',
             'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
             'vault_password_rows', 'vault_unlocks', 'vault_emergencies')
     LOOP
@@ -55,7 +56,7 @@ GRANT EXECUTE ON FUNCTION tde_vault.audit_note(text) TO vault_admin, vault_opera
 
 GRANT SELECT ON tde_vault.realms, tde_vault.realm_objects, tde_vault.realm_authorizations,
     tde_vault.command_rules, tde_vault.vault_passwords, tde_vault.unlocked_realms,
-    tde_vault.emergency_unlocks TO PUBLIC;
+    tde_vault.emergency_unlocks, tde_vault.vault_script TO PUBLIC;
 
 -- Keys are an operator's: their metadata and their rotation.
 GRANT EXECUTE ON PROCEDURE tde_vault.rotate_master_key(text, text, boolean, text) TO vault_operator;

@@ -40,6 +40,8 @@ PG_FUNCTION_INFO_V1(tv_sql_approve_emergency_unlock);
 PG_FUNCTION_INFO_V1(tv_sql_review_emergency_unlock);
 PG_FUNCTION_INFO_V1(tv_sql_unlock_challenge);
 PG_FUNCTION_INFO_V1(tv_sql_unlock_response);
+PG_FUNCTION_INFO_V1(tv_sql_create_recovery_shares);
+PG_FUNCTION_INFO_V1(tv_sql_recover_vault_admin);
 PG_FUNCTION_INFO_V1(tv_sql_vault_access);
 PG_FUNCTION_INFO_V1(tv_sql_function_frozen);
 
@@ -402,6 +404,40 @@ tv_sql_review_emergency_unlock(PG_FUNCTION_ARGS)
 	uint64		id = emergency_id(fcinfo);
 
 	tv_vault_review_emergency(id, optional_text(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+/* --- recovery shares --- */
+
+#define SHARES_MAX 32
+
+Datum
+tv_sql_create_recovery_shares(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *shares[SHARES_MAX] = {NULL};
+	int			n = PG_GETARG_INT32(1);
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	require_vault();
+	SetSingleFuncCall(fcinfo, 0);
+	tv_vault_create_shares(PG_GETARG_INT32(0), n, shares);
+	for (int i = 0; i < n && i < SHARES_MAX; i++)
+	{
+		values[0] = Int32GetDatum(i + 1);
+		values[1] = CStringGetTextDatum(shares[i]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		wipe_text(shares[i]);
+	}
+	return (Datum) 0;
+}
+
+Datum
+tv_sql_recover_vault_admin(PG_FUNCTION_ARGS)
+{
+	require_vault();
+	tv_vault_recover_admin(text_list(fcinfo, 0), required_text(fcinfo, 1, "new_admin"));
 	PG_RETURN_VOID();
 }
 

@@ -9,7 +9,9 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -22,6 +24,7 @@ PG_FUNCTION_INFO_V1(tv_sql_vault_rules);
 PG_FUNCTION_INFO_V1(tv_sql_vault_password_rows);
 PG_FUNCTION_INFO_V1(tv_sql_vault_unlocks);
 PG_FUNCTION_INFO_V1(tv_sql_vault_emergencies);
+PG_FUNCTION_INFO_V1(tv_sql_vault_statements);
 
 #define MAX_COLUMNS 16
 
@@ -378,5 +381,160 @@ tv_sql_vault_emergencies(PG_FUNCTION_ARGS)
 		put_text(&row, emergency->note);
 		finish(&row);
 	}
+	return (Datum) 0;
+}
+
+/* --- the policy as statements --- */
+
+typedef struct Script
+{
+	Row			row;
+	int			number;
+	StringInfoData text;
+} Script;
+
+static void
+end_statement(Script *script)
+{
+	put(&script->row, Int32GetDatum(++script->number), false);
+	put_text(&script->row, script->text.data);
+	finish(&script->row);
+	resetStringInfo(&script->text);
+}
+
+static const char *
+quoted_role(Oid role)
+{
+	char	   *name = GetUserNameFromId(role, true);
+
+	return name ? quote_identifier(name) : NULL;
+}
+
+static void
+write_realm(Script *script, const TvRealm *realm)
+{
+	const char *owner = quoted_role(realm->owner);
+
+	appendStringInfo(&script->text, "CREATE REALM %s", quote_identifier(realm->name));
+	if (realm->description)
+		appendStringInfo(&script->text, " DESCRIPTION %s", quote_literal_cstr(realm->description));
+	if (owner)
+		appendStringInfo(&script->text, " OWNER %s", owner);
+	if (realm->password)
+		appendStringInfoString(&script->text, " REQUIRE VAULT PASSWORD");
+	if (realm->mode == TV_MODE_SIMULATE)
+		appendStringInfoString(&script->text, " SIMULATE");
+	end_statement(script);
+	if (realm->mode != TV_MODE_DISABLED)
+		return;
+	appendStringInfo(&script->text, "ALTER REALM %s DISABLE", quote_identifier(realm->name));
+	end_statement(script);
+}
+
+static void
+write_realm_parts(Script *script, const TvPolicy *policy, const TvRealm *realm)
+{
+	for (uint32 i = 0; i < policy->n_objects; i++)
+	{
+		const TvRealmObject *object = &policy->objects[i];
+		char	   *name = object->realm == realm->id ?
+			object_name(policy, object->kind, object->oid, 0) : NULL;
+
+		if (name == NULL)
+			continue;
+		appendStringInfo(&script->text, "ALTER REALM %s ADD %s %s", quote_identifier(realm->name),
+						 object->kind == TV_OBJECT_TABLE ? "TABLE" : "SCHEMA", name);
+		end_statement(script);
+	}
+	for (uint32 i = 0; i < policy->n_roles; i++)
+	{
+		const char *role = policy->roles[i].realm == realm->id ? quoted_role(policy->roles[i].role) : NULL;
+
+		if (role == NULL)
+			continue;
+		appendStringInfo(&script->text, "ALTER REALM %s AUTHORIZE %s", quote_identifier(realm->name), role);
+		end_statement(script);
+	}
+}
+
+static void
+write_rule_object(Script *script, const TvPolicy *policy, const TvCommandRule *rule)
+{
+	char	   *name = object_name(policy, rule->kind, rule->object, rule->column);
+
+	if (rule->kind == TV_OBJECT_DATABASE)
+		appendStringInfoString(&script->text, " ON DATABASE");
+	else
+		appendStringInfo(&script->text, " ON %s %s", asc_toupper(kind_name(rule->kind), strlen(kind_name(rule->kind))),
+						 rule->kind == TV_OBJECT_REALM ? quote_identifier(name) : name);
+}
+
+static void
+write_rule(Script *script, const TvPolicy *policy, const TvCommandRule *rule)
+{
+	const char *separator = "";
+	bool		any = false;
+
+	if (rule->kind != TV_OBJECT_DATABASE &&
+		object_name(policy, rule->kind, rule->object, rule->column) == NULL)
+		return;
+	appendStringInfo(&script->text, "CREATE COMMAND RULE %s FOR ", quote_identifier(rule->name));
+	for (int bit = TV_ACTION_SELECT; bit < TV_ACTION_MAINTAIN; bit <<= 1)
+	{
+		if (!(rule->actions & bit))
+			continue;
+		appendStringInfo(&script->text, "%s%s", separator, tv_vault_action_name((TvAction) bit));
+		separator = ", ";
+	}
+	write_rule_object(script, policy, rule);
+	appendStringInfoString(&script->text, " DENY");
+	for (uint32 i = 0; i < rule->n_roles; i++)
+	{
+		const char *role = quoted_role(rule->roles[i]);
+
+		if (role == NULL)
+			continue;
+		appendStringInfo(&script->text, "%s %s", any ? "," : " FROM ROLE", role);
+		any = true;
+	}
+	if (rule->condition)
+		appendStringInfo(&script->text, " WHEN %s", rule->condition);
+	if (rule->message)
+		appendStringInfo(&script->text, " MESSAGE %s", quote_literal_cstr(rule->message));
+	if (rule->mode == TV_MODE_SIMULATE)
+		appendStringInfoString(&script->text, " SIMULATE");
+	end_statement(script);
+	if (rule->mode != TV_MODE_DISABLED)
+		return;
+	appendStringInfo(&script->text, "ALTER COMMAND RULE %s DISABLE", quote_identifier(rule->name));
+	end_statement(script);
+}
+
+/* For dumps, so superusers see it, too: it holds no secret. */
+Datum
+tv_sql_vault_statements(PG_FUNCTION_ARGS)
+{
+	const TvPolicy *policy = tv_vault_shown_policy();
+	Script		script = {0};
+
+	begin(fcinfo, &script.row);
+	if (policy == NULL)
+		return (Datum) 0;
+	if (!superuser() && !tv_vault_is_admin() && !tv_vault_is_auditor())
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the vault's policy is not shown"),
+				 errhint("A dump that is to hold it is made by a superuser or a vault auditor.")));
+		return (Datum) 0;
+	}
+	initStringInfo(&script.text);
+	for (uint32 i = 0; i < policy->n_realms; i++)
+	{
+		write_realm(&script, &policy->realms[i]);
+		write_realm_parts(&script, policy, &policy->realms[i]);
+	}
+	for (uint32 i = 0; i < policy->n_rules; i++)
+		write_rule(&script, policy, &policy->rules[i]);
 	return (Datum) 0;
 }

@@ -114,6 +114,18 @@ tv_vault_audit_emergency(const char *step, const TvEmergency *emergency, const c
 	n_changes++;
 }
 
+void
+tv_vault_audit_recovery(const char *admin)
+{
+	TvAuditEvent event = {"RECOVERY", TV_AUDIT_CRITICAL, TV_AUDIT_SUCCESS};
+
+	event.object = admin;
+	event.action = "RECOVER VAULT ADMIN";
+	event.reason = "recovery shares";
+	tv_audit(&event, true);
+	n_changes++;
+}
+
 /* --- answers --- */
 
 static const char *

@@ -33,6 +33,9 @@ extern void tv_vault_audit_lock(const char *realm);
 /* A step of an emergency: request, approval, review; reason in the user's words. */
 extern void tv_vault_audit_emergency(const char *step, const TvEmergency *emergency, const char *reason);
 
+/* Recovery shares make somebody a vault administrator. */
+extern void tv_vault_audit_recovery(const char *admin);
+
 /* An answer that is about to be enforced. */
 extern void tv_vault_audit_answer(const TvAnswer *answer, const char *object, TvAction action);
 

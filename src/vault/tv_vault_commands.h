@@ -74,6 +74,12 @@ extern uint64 tv_vault_emergency_unlock(const char *realm, const char *authorize
 extern void tv_vault_approve_emergency(uint64 id);
 extern void tv_vault_review_emergency(uint64 id, const char *note);
 
+/* --- tv_vault_recovery.c --- */
+
+/* Make n shares (palloc'ed texts) of which m are needed. */
+extern void tv_vault_create_shares(int m, int n, char **out);
+extern void tv_vault_recover_admin(List *shares, const char *new_admin);
+
 /* --- tv_vault_rule.c; lists are of C strings --- */
 typedef struct TvNewRule
 {

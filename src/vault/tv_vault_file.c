@@ -98,7 +98,7 @@ key_to_seal(Oid database, uint64 *key, uint16 *epoch, TvError *err)
 		status = tv_keyring_key_for_table(database, KEY_TABLE, TV_CIPHER_AES_256_GCM, 0,
 										  &known.key, &cipher, err);
 		if (status == TV_OK)
-			status = tv_keyring_assign(&node, known.key, cipher, err);
+			status = tv_keyring_assign(&node, known.key, cipher, TV_FILE_SEALED, err);
 		if (status == TV_OK)
 			status = tv_keyring_flush(err);
 		if (status != TV_OK)

@@ -15,6 +15,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -111,11 +112,39 @@ tv_vault_drop_realm(const char *name, bool if_exists)
 
 /* --- tables and schemas --- */
 
+/*
+ * Find and lock the relation.  Who looks after a vault needs no right on the
+ * schemas in it, which RangeVarGetRelid() would ask for; a name without schema
+ * is found as everywhere.
+ */
+static Oid
+find_relation(const char *name)
+{
+	RangeVar   *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	Oid			schema;
+	Oid			relid;
+
+	if (range->schemaname == NULL || range->catalogname != NULL)
+		return RangeVarGetRelid(range, AccessShareLock, false);
+	schema = get_namespace_oid(range->schemaname, false);
+	for (;;)
+	{
+		relid = get_relname_relid(range->relname, schema);
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation \"%s.%s\" does not exist", range->schemaname, range->relname)));
+		LockRelationOid(relid, AccessShareLock);
+		if (get_relname_relid(range->relname, schema) == relid)
+			return relid;
+		UnlockRelationOid(relid, AccessShareLock);
+	}
+}
+
 Oid
 tv_vault_table_named(const char *name)
 {
-	List	   *names = textToQualifiedNameList(cstring_to_text(name));
-	Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(names), AccessShareLock, false);
+	Oid			relid = find_relation(name);
 	char		relkind = get_rel_relkind(relid);
 
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&

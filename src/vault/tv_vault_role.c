@@ -83,6 +83,8 @@ tv_vault_may_name_admin(void)
 {
 	const TvVaultLocal *local = tv_vault_current();
 
+	if (tv_vault_recovering())
+		return true;
 	return IsTransactionState() && local->state == TV_VAULT_ACTIVE && !local->policy->has_admin &&
 		local->policy->enabler == GetAuthenticatedUserId() && superuser() &&
 		!tv_vault_has_members(local->policy->admin_role);
