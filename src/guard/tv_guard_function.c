@@ -170,7 +170,7 @@ classify(Known *entry, HeapTuple tuple)
 	else
 	{
 		entry->untrusted_language = tv_guard_untrusted_language(form->prolang);
-		entry->foreign = form->oid >= FirstUnpinnedObjectId &&
+		entry->foreign = form->oid >= FirstNormalObjectId &&
 			!OidIsValid(getExtensionOfObject(ProcedureRelationId, form->oid));
 	}
 }

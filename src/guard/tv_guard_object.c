@@ -238,12 +238,14 @@ check_code(Oid function)
 						"Install it as an extension, with CREATE EXTENSION, or write it in a trusted language.");
 }
 
-/* What an extension brought is trusted: it must stay what it was. */
+/* What the server or an extension brought is trusted: it must stay what it was. */
 static void
 check_replaced(Oid function)
 {
 	if (!tv_vault_on())
 		return;
+	if (function < FirstNormalObjectId)
+		tv_guard_refuse("changing a function of the server", "Make a function of your own.");
 	if (tv_vault_function_frozen(function))
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_VAULT_ADMIN),
@@ -399,6 +401,8 @@ after_create(Oid class, Oid object, int column)
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
+	if (class == ProcedureRelationId || class == TypeRelationId)
+		tv_guard_require_schema(schema_of(class, object), TV_ACTION_ALTER);
 	if (class == ConstraintRelationId)
 		check_constraint(object);
 	if (class == RelationRelationId && column == 0)

@@ -303,6 +303,8 @@ tv_guard_relation_statement(Node *stmt)
 			break;
 		case T_AlterObjectSchemaStmt:
 			tv_guard_require_name(((AlterObjectSchemaStmt *) stmt)->relation, TV_ACTION_ALTER);
+			tv_guard_require_schema(get_namespace_oid(((AlterObjectSchemaStmt *) stmt)->newschema, true),
+									TV_ACTION_ALTER);
 			break;
 		case T_AlterOwnerStmt:
 			if (((AlterOwnerStmt *) stmt)->objectType == OBJECT_SCHEMA)

@@ -192,12 +192,39 @@ check_alter_role(const AlterRoleStmt *stmt)
 		require_admin(role, "changing");
 }
 
+/*
+ * Would the setting make other people's sessions mean other objects by the
+ * same names, or act as somebody else?
+ */
+static bool
+misleads(const VariableSetStmt *set)
+{
+	return set->kind != VAR_RESET && set->kind != VAR_RESET_ALL && set->name != NULL &&
+		(pg_strcasecmp(set->name, "search_path") == 0 || pg_strcasecmp(set->name, "role") == 0 ||
+		 pg_strcasecmp(set->name, "session_authorization") == 0);
+}
+
+/* What the sessions of many roles begin with: ALTER ROLE ALL, ALTER DATABASE. */
+static void
+check_common_setting(const VariableSetStmt *set)
+{
+	if (misleads(set) && tv_vault_on_anywhere() && !tv_vault_is_admin())
+		tv_guard_refuse(psprintf("setting %s for sessions of every role", set->name),
+						"Set it for the roles that need it, or let a vault administrator do it.");
+}
+
 /* ALTER ROLE of a role's settings: not what another role's session does. */
 static void
 check_alter_role_set(const AlterRoleSetStmt *stmt)
 {
-	Oid			role = role_oid(stmt->role);
+	Oid			role;
 
+	if (stmt->role == NULL)
+	{
+		check_common_setting(stmt->setstmt);
+		return;
+	}
+	role = role_oid(stmt->role);
 	if (role != GetAuthenticatedUserId())
 		require_admin(role, "changing settings of");
 }
@@ -256,6 +283,9 @@ tv_guard_role_statement(Node *stmt)
 			break;
 		case T_AlterRoleSetStmt:
 			check_alter_role_set((AlterRoleSetStmt *) stmt);
+			break;
+		case T_AlterDatabaseSetStmt:
+			check_common_setting(((AlterDatabaseSetStmt *) stmt)->setstmt);
 			break;
 		case T_DropRoleStmt:
 			require_admin_for(((DropRoleStmt *) stmt)->roles, "dropping");

@@ -330,6 +330,20 @@ before(Node *stmt)
 	}
 }
 
+/* A relation that came into the schema of a realm must be one that can be in it. */
+static void
+after_set_schema(const AlterObjectSchemaStmt *stmt)
+{
+	Oid			relid;
+
+	if (stmt->relation == NULL || !tv_vault_on())
+		return;
+	CommandCounterIncrement();
+	relid = get_relname_relid(stmt->relation->relname, get_namespace_oid(stmt->newschema, true));
+	if (OidIsValid(relid))
+		tv_vault_object_created(relid);
+}
+
 static void
 after(Node *stmt)
 {
@@ -343,6 +357,9 @@ after(Node *stmt)
 			return;
 		case T_AlterTableStmt:
 			after_alter_table((AlterTableStmt *) stmt);
+			return;
+		case T_AlterObjectSchemaStmt:
+			after_set_schema((AlterObjectSchemaStmt *) stmt);
 			return;
 		case T_DropdbStmt:
 			CommandCounterIncrement();

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/tv_report.h"
+#include "vault/tv_vault.h"
 #include "worker/tv_worker.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_encrypt_table);
@@ -38,6 +39,17 @@ table_argument(FunctionCallInfo fcinfo, int if_exists)
 	return InvalidOid;
 }
 
+/*
+ * Another cipher, or none, may be a weaker one: of a table in a realm that is
+ * for those who may alter it.
+ */
+static void
+require_alter(Oid table)
+{
+	if (tv_vault_on())
+		tv_vault_require(table, TV_ACTION_ALTER);
+}
+
 /* encrypt_table(regclass, cipher text, if_exists) */
 Datum
 tv_sql_encrypt_table(PG_FUNCTION_ARGS)
@@ -57,7 +69,10 @@ tv_sql_encrypt_table(PG_FUNCTION_ARGS)
 					 errhint("Known ciphers: %s.", tv_cipher_known_names())));
 	}
 	if (OidIsValid(table))
+	{
+		require_alter(table);
 		tv_worker_encrypt(table, cipher);
+	}
 	PG_RETURN_VOID();
 }
 
@@ -68,7 +83,10 @@ tv_sql_decrypt_table(PG_FUNCTION_ARGS)
 	Oid			table = table_argument(fcinfo, 1);
 
 	if (OidIsValid(table))
+	{
+		require_alter(table);
 		tv_worker_decrypt(table);
+	}
 	PG_RETURN_VOID();
 }
 
