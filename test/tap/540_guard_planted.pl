@@ -6,8 +6,7 @@ use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use Test::More;
 
-# No master key of the cluster: the copy of a database begins with none.
-my $node = TdeVault->create('main');
+my $node = TdeVault->create('main', master => 'cluster');
 $node->create_database('clinic');
 
 $node->safe_psql('clinic', q{
