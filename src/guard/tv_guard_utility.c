@@ -24,6 +24,7 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -37,6 +38,7 @@
 #include "keyring/tv_keyring_scope.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_statistics.h"
 #include "page/tv_page_tablespace.h"
 #include "vault/tv_vault.h"
 
@@ -292,13 +294,20 @@ check_drop_extension(DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType != OBJECT_EXTENSION || stmt->behavior == DROP_CASCADE)
+	if (stmt->removeType != OBJECT_EXTENSION)
 		return;
 	foreach(lc, stmt->objects)
 	{
 		if (strcmp(strVal(lfirst(lc)), "tde_vault") != 0 ||
-			!tv_keyring_database_in_use(MyDatabaseId))
+			!OidIsValid(get_extension_oid("tde_vault", true)))
 			continue;
+		/* what the planner knows of tables that are gone may be plain again */
+		if (stmt->behavior == DROP_CASCADE || !tv_keyring_database_holds_tables(MyDatabaseId))
+		{
+			if (pg_extension_ownercheck(get_extension_oid("tde_vault", false), GetUserId()))
+				tv_statistics_seal(false);
+			continue;
+		}
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension tde_vault because this database holds encrypted files"),
@@ -455,6 +464,8 @@ guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	if (nest >= 0)
 		AtEOXact_GUC(true, nest);
 	after(stmt);
+	if (context == PROCESS_UTILITY_TOPLEVEL)
+		tv_statistics_follow();
 }
 
 static void

@@ -4,6 +4,7 @@
  */
 #include "keyring/tv_keyring_internal.h"
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "utils/timestamp.h"
@@ -669,8 +670,17 @@ tv_keyring_drop_database(Oid database, TvError *err)
 	return tv_keyring_retire_masters(database, err);
 }
 
-bool
-tv_keyring_database_in_use(Oid database)
+/* The caller holds the table lock. */
+static bool
+is_of_catalog(const TvFileSlot *file)
+{
+	TvKeySlot  *key = tv_keyring_find_key(file->key, 0);
+
+	return key != NULL && key->table < FirstNormalObjectId;
+}
+
+static bool
+database_holds(Oid database, bool catalogs)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	bool		found = false;
@@ -681,10 +691,23 @@ tv_keyring_database_in_use(Oid database)
 		TvFileSlot *file = tv_keyring_file_slot(slot);
 
 		found = file && file->node.dbNode == database &&
-			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING));
+			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)) &&
+			(catalogs || !is_of_catalog(file));
 	}
 	LWLockRelease(lock);
 	return found;
+}
+
+bool
+tv_keyring_database_in_use(Oid database)
+{
+	return database_holds(database, true);
+}
+
+bool
+tv_keyring_database_holds_tables(Oid database)
+{
+	return database_holds(database, false);
 }
 
 /* The record of node as the file holds it. */

@@ -249,6 +249,8 @@ extern TvStatus tv_keyring_renew_files(uint64 id, TvError *err);
  * the file.  Returns whether there were any; err->status tells of a failure.
  */
 extern bool tv_keyring_destroy_superseded(TvError *err);
+/* The same, leaving out files of system catalogs. */
+extern bool tv_keyring_database_holds_tables(Oid database);
 
 /* forknum of a FileTag that means the keyring file */
 #define TV_KEYRING_FORK 65

@@ -16,15 +16,20 @@
 
 #include "attach/tv_attach.h"
 #include "page/tv_page_decide.h"
+#include "page/tv_page_statistics.h"
 
 typedef HeapTuple (*HeapGetNext) (TableScanDesc scan, ScanDirection direction);
 typedef void (*SetNewFilenode) (Relation rel, const RelFileNode *newrnode,
 								char persistence, TransactionId *freezeXid,
 								MultiXactId *minmulti);
 
+typedef bool (*AnalyzeNextBlock) (TableScanDesc scan, BlockNumber blockno,
+								  BufferAccessStrategy bstrategy);
+
 static TableAmRoutine routine;
 static const TableAmRoutine *heap = NULL;
 static SetNewFilenode server_set_new_filenode = NULL;
+static AnalyzeNextBlock server_analyze_next_block = NULL;
 static HeapGetNext server_getnext = NULL;
 static TvHeapGuard guard = NULL;
 
@@ -163,6 +168,14 @@ plain_set_new_filenode(Relation rel, const RelFileNode *newrnode, char persisten
 	tv_page_new_plain_table_file(rel, newrnode, persistence);
 }
 
+/* Of both: their rows go into the planner's statistics. */
+static bool
+analyze_next_block(TableScanDesc scan, BlockNumber blockno, BufferAccessStrategy bstrategy)
+{
+	tv_statistics_before_analyze(scan->rs_rd);
+	return server_analyze_next_block(scan, blockno, bstrategy);
+}
+
 void
 tv_heap_am_attach(void)
 {
@@ -171,6 +184,9 @@ tv_heap_am_attach(void)
 	server_set_new_filenode = (SetNewFilenode)
 		tv_attach_pointer((void **) &server->relation_set_new_filenode,
 						  "new files of heap", (void *) plain_set_new_filenode);
+	server_analyze_next_block = (AnalyzeNextBlock)
+		tv_attach_pointer((void **) &server->scan_analyze_next_block,
+						  "samples of heap", (void *) analyze_next_block);
 	server_getnext = (HeapGetNext)
 		tv_attach_detour((void *) heap_getnext, "heap_getnext", (void *) tv_heap_am_getnext);
 }

@@ -18,6 +18,7 @@
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring_scope.h"
 #include "page/tv_heap_am.h"
+#include "page/tv_page_statistics.h"
 
 static struct
 {
@@ -105,6 +106,8 @@ seal_file(TvPageFile *file, uint64 key, TvCipher of_key, char persistence)
 		tv_report(ERROR, &err);
 	if (!tv_page_file_resolve(file))
 		elog(ERROR, "keyring lost file %u", file->rnode.node.relNode);
+	if (file->rnode.node.dbNode == MyDatabaseId)
+		tv_statistics_note_sealed();
 }
 
 /* Under the key of table, made as the scope wants it if there is none. */
@@ -175,6 +178,22 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 	seal_file(file, key, cipher, persistence);
 }
 
+/* A catalog of statistics: its table key is as that of any table. */
+static void
+new_statistics_file(RelFileNodeBackend rnode, Oid table)
+{
+	uint64		key;
+	TvCipher	cipher;
+	TvError		err;
+
+	if (!tv_statistics_next_file_sealed(table))
+		return;
+	if (tv_keyring_key_for_table(rnode.node.dbNode, table, (TvCipher) tv_setting_cipher, 0,
+								 &key, &cipher, &err) != TV_OK)
+		tv_report(ERROR, &err);
+	seal_file(tv_page_file(rnode), key, cipher, RELPERSISTENCE_PERMANENT);
+}
+
 void
 tv_page_new_plain_table_file(Relation rel, const RelFileNode *node, char persistence)
 {
@@ -186,12 +205,13 @@ tv_page_new_plain_table_file(Relation rel, const RelFileNode *node, char persist
 	{
 		rnode.backend = BackendIdForTempRelations();
 		seal_temporary(tv_page_file(rnode));
+		return;
 	}
-	else if (tv_keyring_scope_of(node, &scope))
-	{
-		table = base_table(rel);	/* reads catalogs */
+	table = base_table(rel);	/* reads catalogs */
+	if (tv_keyring_scope_of(node, &scope))
 		seal_in_scope(tv_page_file(rnode), table, persistence, &scope);
-	}
+	else if (tv_statistics_is_catalog(table))
+		new_statistics_file(rnode, table);
 }
 
 /* Its place decides, as nothing else does. */
@@ -419,11 +439,12 @@ is_sealed_everywhere(Relation rel)
 	bool		sealed;
 
 	if (rel->rd_rel->relkind != RELKIND_INDEX)
-		return tv_page_is_encrypted_table(rel);
+		return tv_page_is_encrypted_table(rel) || tv_statistics_is_catalog(table_of(rel));
 	table = RelationIdGetRelation(rel->rd_index->indrelid);
 	if (!RelationIsValid(table))
 		return true;			/* cannot be: then rather sealed */
-	sealed = tv_page_is_encrypted_table(table) || tv_keyring_lookup(&table->rd_node, &known);
+	sealed = tv_page_is_encrypted_table(table) ||
+		(tv_keyring_lookup(&table->rd_node, &known) && !known.plain && !known.released);
 	RelationClose(table);
 	return sealed;
 }
@@ -444,7 +465,8 @@ tv_page_decide_moved(SMgrRelation source, SMgrRelation target, char persistence)
 	if (temporary || rel == NULL)
 		tv_page_inherit(source->smgr_rnode, to, persistence, false);
 	else if (tv_keyring_scope_of(&to.node, &scope) &&
-			 !(tv_keyring_lookup(&source->smgr_rnode.node, &known) && !known.dropped))
+			 (!tv_keyring_lookup(&source->smgr_rnode.node, &known) || known.dropped ||
+			  known.plain || known.released))
 		seal_in_scope(file, table_of(rel), persistence, &scope);
 	else if (tv_keyring_scope_of(&to.node, &scope) || is_sealed_everywhere(rel))
 		tv_page_inherit(source->smgr_rnode, to, persistence, false);

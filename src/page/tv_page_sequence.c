@@ -138,7 +138,8 @@ tv_page_adopt_sequence(Oid seqid, Oid table)
 	TvError		err;
 
 	/* by its access method, or by its place; what is temporary is sealed anyhow */
-	encrypted = tv_page_is_encrypted_table(rel) || tv_keyring_lookup(&node, &known);
+	encrypted = tv_page_is_encrypted_table(rel) ||
+		(tv_keyring_lookup(&node, &known) && !known.plain && !known.released);
 	relation_close(rel, NoLock);
 	if (temporary)
 		return;

@@ -24,6 +24,7 @@
 #include "page/tv_page_file.h"
 #include "page/tv_page_lost.h"
 #include "page/tv_page_open.h"
+#include "page/tv_page_statistics.h"
 #include "page/tv_page_unlogged.h"
 
 static TvSmgrCallbacks server;
@@ -434,6 +435,7 @@ tv_page_attach(void)
 	tv_attach_replace((void *) SpGistUpdateMetaPage, "SpGistUpdateMetaPage",
 					  (void *) tv_page_spgist_update_meta);
 	tv_heap_am_attach();
+	tv_statistics_init();
 	attached = true;
 }
 

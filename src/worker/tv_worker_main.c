@@ -35,6 +35,7 @@
 #include "page/tv_page_decide.h"
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_statistics.h"
 #include "worker/tv_worker_entry.h"
 
 #define HIDDEN_WAIT_MS 500		/* before looking again for a file's owner */
@@ -59,7 +60,8 @@ tv_worker_wants_encryption(Oid table)
 
 	if (rel == NULL)
 		return true;			/* dropped: nothing is left to be decrypted */
-	result = tv_page_is_encrypted_table(rel) || tv_keyring_scope_of(&rel->rd_node, &scope);
+	result = tv_page_is_encrypted_table(rel) || tv_keyring_scope_of(&rel->rd_node, &scope) ||
+		(tv_statistics_is_catalog(table) && tv_statistics_next_file_sealed(table));
 	relation_close(rel, NoLock);
 	return result;
 }
@@ -204,6 +206,28 @@ is_due(const TvKeyringKey *key)
 		GetCurrentTimestamp() - key->created >= tv_setting_key_rotation_days * USECS_OF_DAY;
 }
 
+/*
+ * Are pages of the key to be sealed?  Also if only an index of the table lies
+ * in an encrypted tablespace.
+ */
+static bool
+wants_encryption(const TvKeyringKey *key)
+{
+	uint32		slot = 0;
+	RelFileNode node;
+	TvKeyringFile file;
+	TvKeyringScope scope;
+
+	if (tv_worker_wants_encryption(key->table))
+		return true;
+	while (tv_keyring_next_file(key->id, &slot, &node, &file))
+	{
+		if (OidIsValid(node.spcNode) && tv_keyring_scope_of(&node, &scope))
+			return true;
+	}
+	return false;
+}
+
 /* Begin, or begin again: what is to be done?  Locks the table for a moment. */
 static void
 look(Work *work)
@@ -216,7 +240,7 @@ look(Work *work)
 
 	get_key(work->key, &key);
 	lock_table(key.table);
-	work->encrypt = tv_worker_wants_encryption(key.table);
+	work->encrypt = wants_encryption(&key);
 	if (work->encrypt && is_due(&key))
 		check(tv_keyring_add_version(work->key, key.cipher, &epoch, &err), &err);
 	align_files(work);
@@ -268,7 +292,7 @@ finish(Work *work)
 	get_key(work->key, &key);
 	lock_table(key.table);
 	get_key(work->key, &key);
-	if (key.epoch != work->epoch || tv_worker_wants_encryption(key.table) != work->encrypt)
+	if (key.epoch != work->epoch || wants_encryption(&key) != work->encrypt)
 	{
 		CommitTransactionCommand();
 		return false;

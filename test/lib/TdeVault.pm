@@ -27,11 +27,6 @@ use Time::HiRes ();
 
 our @ISA = ('PostgreSQL::Test::Cluster');
 
-# Planner statistics are not sealed yet: ANALYZE puts values into pg_statistic, a catalog
-# that exists before the extension does.  REFRESH MATERIALIZED VIEW
-# CONCURRENTLY runs it, too.  Delete this switch when that is solved.
-use constant SKIP_STATISTICS_UNTIL_SEALED => 1;
-
 use constant BLCKSZ             => 8192;
 use constant SEGMENT_BLOCKS     => 131072;
 use constant SIDECAR_HEADER     => 4096;
@@ -579,7 +574,6 @@ sub marker
 #
 #	marker					what to look for
 #	also					other directories to search (array reference)
-#	skip_statistics_until_sealed	leave out pg_statistic and its TOAST table
 sub find_marker
 {
 	my ($self, %opt) = @_;
@@ -614,7 +608,6 @@ sub find_markers
 			no_chdir    => 1,
 			wanted      => sub {
 				my $path = $File::Find::name;
-				return if $opt{skip_statistics_until_sealed} && $path =~ m{/base/\d+/(2619|2840)$};
 				push @files, $path if -f $path;
 			}
 		},

@@ -82,7 +82,7 @@ foreach my $sql ('TRUNCATE t RESTART IDENTITY', 'ALTER SEQUENCE later RESTART 7'
 	$node->sql_is($sequences, '3|t', "after $sql, too", db => 'again');
 }
 $node->sql_is(q{INSERT INTO t (v) VALUES ('x') RETURNING id, n; SELECT nextval('later')}, "1|1\n7", 'and count on', db => 'again');
-$node->sql_is(q{SELECT count(DISTINCT key_id) FROM tde_vault.encryption_status}, '1', 'under the key of the table they belong to', db => 'again');
+$node->sql_is(q{SELECT count(DISTINCT key_id) FROM tde_vault.encryption_status WHERE relation::oid >= 16384}, '1', 'under the key of the table they belong to', db => 'again');
 $node->stop('immediate');
 $node->start;
 $node->sql_is(q{INSERT INTO t (v) VALUES ('y') RETURNING id, n}, '34|34', 'also after a crash, which skips what was logged ahead', db => 'again');

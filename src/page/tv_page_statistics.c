@@ -1,0 +1,217 @@
+/*
+ * tv_page_statistics.c
+ *	  The planner's statistics, which hold values of encrypted tables.
+ *
+ * ANALYZE keeps most common values and histograms in pg_statistic and
+ * pg_statistic_ext_data.  They exist before the extension does and are no
+ * tables of tde_heap, so they are sealed by writing them anew, as VACUUM FULL
+ * does (cluster.c, cluster_rel): with TOAST and indexes, in a transaction, safe
+ * in a crash.  From then on they stay sealed through every rewrite.
+ *
+ * The planner reads them for every query, also of plain tables.  While their
+ * key cannot be had, it is told that there are none (selfuncs.c, lsyscache.c).
+ *
+ * Sealing happens after the first statement that makes an encrypted file in a
+ * database, and before ANALYZE reads the first rows of one at the latest.
+ */
+#include "page/tv_page_statistics.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/pg_statistic_d.h"
+#include "catalog/pg_statistic_ext_data_d.h"
+#include "commands/cluster.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/lsyscache.h"
+#include "utils/relcache.h"
+#include "utils/selfuncs.h"
+#include "utils/snapmgr.h"
+
+#include "base/tv_report.h"
+#include "keyring/tv_keyring.h"
+
+static const Oid catalogs[] = {StatisticRelationId, StatisticExtDataRelationId};
+
+/* What the rewrite that is going on makes of them. */
+static enum
+{
+	KEEP, SEAL, UNSEAL
+}			aim = KEEP;
+
+static bool file_was_sealed = false;
+
+bool
+tv_statistics_is_catalog(Oid table)
+{
+	return table == StatisticRelationId || table == StatisticExtDataRelationId;
+}
+
+static bool
+is_sealed(Oid table)
+{
+	Relation	rel = RelationIdGetRelation(table);
+	TvKeyringFile known;
+	bool		sealed;
+
+	if (!RelationIsValid(rel))
+		elog(ERROR, "could not open catalog %u", table);
+	sealed = tv_keyring_lookup(&rel->rd_node, &known) && !known.plain && !known.released;
+	RelationClose(rel);
+	return sealed;
+}
+
+bool
+tv_statistics_next_file_sealed(Oid table)
+{
+	return aim == SEAL || (aim == KEEP && is_sealed(table));
+}
+
+bool
+tv_statistics_sealed(void)
+{
+	return is_sealed(catalogs[0]) && is_sealed(catalogs[1]);
+}
+
+void
+tv_statistics_seal(bool seal)
+{
+	ClusterParams params = {0};
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	for (int i = 0; i < lengthof(catalogs); i++)
+	{
+		LockRelationOid(catalogs[i], AccessExclusiveLock);
+		if (is_sealed(catalogs[i]) == seal)
+			continue;
+		aim = seal ? SEAL : UNSEAL;
+		PG_TRY();
+		{
+			cluster_rel(catalogs[i], InvalidOid, &params);
+		}
+		PG_FINALLY();
+		{
+			aim = KEEP;
+		}
+		PG_END_TRY();
+		CommandCounterIncrement();
+	}
+	PopActiveSnapshot();
+}
+
+/* --- while the key is away ----------------------------------------------------- */
+
+static get_relation_stats_hook_type next_relation_stats = NULL;
+static get_index_stats_hook_type next_index_stats = NULL;
+static get_attavgwidth_hook_type next_average_width = NULL;
+
+/*
+ * Can the statistics be read?  Once they can, they can for as long as the
+ * server runs: keys that are open stay so.  If not, it is tried again in the
+ * next transaction.
+ */
+static bool
+are_readable(void)
+{
+	static bool readable = false;
+	static LocalTransactionId failed = InvalidLocalTransactionId;
+	TvKeyringFile known;
+	TvKeyHandle handle = {0, 0};
+	Relation	rel;
+	RelFileNode node;
+	TvError		err;
+
+	if (likely(readable))
+		return true;
+	if (failed == MyProc->lxid)
+		return false;
+	rel = RelationIdGetRelation(catalogs[0]);
+	if (!RelationIsValid(rel))
+		return true;
+	node = rel->rd_node;
+	RelationClose(rel);
+	readable = !tv_keyring_lookup(&node, &known) ||
+		tv_keyring_context(known.key, known.epoch, TV_PURPOSE_TWEAK, TV_CIPHER_AES_256_XTS,
+						   &handle, &err) != NULL;
+	if (readable)
+		return true;
+	failed = MyProc->lxid;
+	tv_error_detail(&err, "Plans are made without the planner's statistics, whose key is not at hand.");
+	tv_report(WARNING, &err);
+	return false;
+}
+
+static bool
+relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
+{
+	return (next_relation_stats && next_relation_stats(root, rte, attnum, vardata)) ||
+		!are_readable();
+}
+
+static bool
+index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *vardata)
+{
+	return (next_index_stats && next_index_stats(root, index, attnum, vardata)) ||
+		!are_readable();
+}
+
+/* 0: the caller goes on to the catalog, so what cannot be read is said to be 32. */
+static int32
+average_width(Oid relid, AttrNumber attnum)
+{
+	int32		width = next_average_width ? next_average_width(relid, attnum) : 0;
+
+	return width > 0 || are_readable() ? width : 32;
+}
+
+void
+tv_statistics_init(void)
+{
+	next_relation_stats = get_relation_stats_hook;
+	get_relation_stats_hook = relation_stats;
+	next_index_stats = get_index_stats_hook;
+	get_index_stats_hook = index_stats;
+	next_average_width = get_attavgwidth_hook;
+	get_attavgwidth_hook = average_width;
+}
+
+/* --- when --------------------------------------------------------------------- */
+
+void
+tv_statistics_note_sealed(void)
+{
+	file_was_sealed = true;
+}
+
+/*
+ * In a transaction of many statements the lock would be held to its end, and
+ * nobody could plan a query; such a transaction leaves it to those who come
+ * after.
+ */
+void
+tv_statistics_follow(void)
+{
+	if (likely(!file_was_sealed) || IsTransactionBlock() || !IsTransactionState())
+		return;
+	file_was_sealed = false;
+	if (!tv_statistics_sealed())
+		tv_statistics_seal(true);
+}
+
+void
+tv_statistics_before_analyze(Relation rel)
+{
+	static LocalTransactionId checked = InvalidLocalTransactionId;
+	TvKeyringFile known;
+
+	if (checked == MyProc->lxid)
+		return;
+	/* of a temporary table nobody knows where its rows come from */
+	if (RelationUsesLocalBuffers(rel) ? !tv_keyring_database_in_use(MyDatabaseId) :
+		!tv_keyring_lookup(&rel->rd_node, &known) || known.released)
+		return;
+	if (!tv_statistics_sealed())
+		tv_statistics_seal(true);
+	checked = MyProc->lxid;
+}
