@@ -84,28 +84,36 @@ find_key(Oid database, TvKeyringFile *known)
 	return tv_keyring_lookup(&node, known) && !known->dropped;
 }
 
-/* The key that the database's policy is sealed under; made if there is none. */
-static TvStatus
-key_to_seal(Oid database, uint64 *key, uint16 *epoch, TvError *err)
+TvStatus
+tv_vault_file_make_key(Oid database, uint64 fallback, TvError *err)
 {
 	RelFileNode node = {InvalidOid, database, KEY_TABLE};
 	TvKeyringFile known;
 	TvCipher	cipher;
 	TvStatus	status;
 
+	if (find_key(database, &known))
+		return TV_OK;
+	status = tv_keyring_key_for_table(database, KEY_TABLE, TV_CIPHER_AES_256_GCM, fallback,
+									  &known.key, &cipher, err);
+	if (status == TV_OK)
+		status = tv_keyring_assign(&node, known.key, cipher, TV_FILE_SEALED, err);
+	if (status == TV_OK)
+		status = tv_keyring_flush(err);
+	return status;
+}
+
+/* The key that the database's policy is sealed under; made if there is none. */
+static TvStatus
+key_to_seal(Oid database, uint64 *key, uint16 *epoch, TvError *err)
+{
+	TvKeyringFile known;
+	TvStatus	status = tv_vault_file_make_key(database, 0, err);
+
+	if (status != TV_OK)
+		return status;
 	if (!find_key(database, &known))
-	{
-		status = tv_keyring_key_for_table(database, KEY_TABLE, TV_CIPHER_AES_256_GCM, 0,
-										  &known.key, &cipher, err);
-		if (status == TV_OK)
-			status = tv_keyring_assign(&node, known.key, cipher, TV_FILE_SEALED, err);
-		if (status == TV_OK)
-			status = tv_keyring_flush(err);
-		if (status != TV_OK)
-			return status;
-		if (!find_key(database, &known))
-			return tv_error(err, TV_ERR_INTERNAL, "keyring lost the key of the vault policy");
-	}
+		return tv_error(err, TV_ERR_INTERNAL, "keyring lost the key of the vault policy");
 	*key = known.key;
 	*epoch = known.epoch;
 	return TV_OK;

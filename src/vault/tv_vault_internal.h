@@ -61,6 +61,13 @@ extern void tv_vault_shared_verified(Oid database, uint64 number);
 extern TvStatus tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err);
 
 /*
+ * Make the key that the policy of database is sealed under, unless there is
+ * one.  fallback: master key to wrap it with if neither the database nor the
+ * cluster has one; 0: none.
+ */
+extern TvStatus tv_vault_file_make_key(Oid database, uint64 fallback, TvError *err);
+
+/*
  * Replace the policy of database: sealed, durable, logged, known to every
  * process.  Sets policy->number.  The caller holds the database's policy lock
  * (tv_vault_change.c).  Makes the key if there is none.

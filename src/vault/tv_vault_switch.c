@@ -36,7 +36,8 @@ check_prerequisites(void)
 {
 	TvKeyringMaster master;
 
-	if (tv_keyring_master_for(MyDatabaseId, &master))
+	/* a policy that is there has its key: that of a copy may have come with its template */
+	if (tv_vault_current()->policy != NULL || tv_keyring_master_for(MyDatabaseId, &master))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_KEY_MISSING),
@@ -115,13 +116,16 @@ void
 tv_vault_database_copied(Oid from, Oid to)
 {
 	TvVaultDatabase known;
+	TvKeyringMaster master;
 	TvPolicy   *policy;
 	TvError		err;
 	TvStatus	status;
 
 	if (!tv_vault_shared_get(from, &known))
 		return;
-	status = tv_vault_file_read(from, &policy, &err);
+	status = tv_vault_file_make_key(to, tv_keyring_master_for(from, &master) ? master.id : 0, &err);
+	if (status == TV_OK)
+		status = tv_vault_file_read(from, &policy, &err);
 	if (status == TV_OK)
 	{
 		if (policy->flags & (TV_VAULT_ON | TV_VAULT_COPIED))

@@ -6,7 +6,8 @@ use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use Test::More;
 
-my $node = TdeVault->create('main', master => 'cluster');
+# No master key of the cluster: the copy of a database begins with none.
+my $node = TdeVault->create('main');
 $node->create_database('clinic');
 
 $node->safe_psql('clinic', q{
@@ -70,4 +71,11 @@ foreach my $user (qw(dba nurse))
 	like($answer, qr/the vault of this database is closed/, "$user reads nothing in the copy");
 	unlike($answer, qr/marker_row/, '... and no row is in the error');
 }
+$node->restart;
+like(as('dba', 'SELECT name FROM ward.patients', db => 'stolen'),
+	qr/the vault of this database is closed/, 'nor after a restart');
+is(as('officer', 'ALTER DATABASE ENABLE DATABASE VAULT', db => 'stolen'), '', 'its vault administrator opens it');
+is(as('nurse', 'SELECT name FROM ward.patients', db => 'stolen'), 'marker_row', '... for who is authorized');
+like(as('dba', 'SELECT name FROM ward.patients', db => 'stolen'),
+	qr/not authorized for realm/, '... and nobody else');
 done_testing();
