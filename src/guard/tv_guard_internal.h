@@ -165,6 +165,9 @@ extern void tv_guard_role_forget(void);
 
 extern void tv_guard_settings_init(void);	/* tv_guard_settings.c */
 extern void tv_guard_alter_system(Node *stmt);
+
+/* Does it change a setting of the vault, by one of its administrators? */
+extern bool tv_guard_settings_elevated(Node *stmt);
 extern void tv_guard_messages_init(void);	/* tv_guard_messages.c */
 extern void tv_guard_decode_init(void); /* tv_guard_decode.c */
 

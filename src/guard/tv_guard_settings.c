@@ -165,6 +165,23 @@ tv_guard_alter_system(Node *stmt)
 		refuse(set->name, ERROR);
 }
 
+/*
+ * The vault's settings are its administrators' to change, though the server
+ * would want a superuser.
+ */
+bool
+tv_guard_settings_elevated(Node *stmt)
+{
+	const VariableSetStmt *set;
+
+	if (!IsA(stmt, AlterSystemStmt))
+		return false;
+	set = ((AlterSystemStmt *) stmt)->setstmt;
+	return set->name != NULL && pg_strncasecmp(set->name, OUR_PREFIX, strlen(OUR_PREFIX)) == 0 &&
+		pg_strcasecmp(set->name, "tde_vault.key_provider") != 0 &&	/* names a library to load */
+		tv_vault_is_admin();
+}
+
 void
 tv_guard_settings_init(void)
 {

@@ -101,6 +101,12 @@ run(const Call *call)
 			else
 				run_next(call);
 			return;
+		case T_AlterSystemStmt:
+			if (tv_guard_settings_elevated(stmt))
+				run_elevated(call);
+			else
+				run_next(call);
+			return;
 		case T_GrantRoleStmt:
 			names_admin = tv_guard_role_names_admin(stmt);
 			if (tv_guard_role_elevated(stmt))
