@@ -229,7 +229,7 @@ control('28: functions of the server, and of alice', 'SELECT count(upper(ssn)), 
 
 attack("29: $_", 'alice', UNLOCK . "\n$_;\n$read", qr/vault password required/)
   foreach ('DISCARD ALL', 'RESET ALL', 'SET ROLE alice', 'RESET ROLE', 'SET SESSION AUTHORIZATION alice',
-	'RESET SESSION AUTHORIZATION', q{SELECT set_config('role', 'alice', false)},
+	'RESET SESSION AUTHORIZATION', q{SELECT set_config('role', 'alice', false)}, 'CALL tde_vault.lock_realm()');
 attack('29: a cursor does not outlive the lock', 'alice',
 	UNLOCK . "\nBEGIN; DECLARE c CURSOR FOR SELECT 1 FROM secret.patients; RESET ROLE; FETCH ALL c; ROLLBACK;", qr/vault password required/);
 attack('29: nor a prepared statement', 'alice',
