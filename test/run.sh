@@ -268,8 +268,9 @@ pgtest=$(dirname "$(dirname "$("$bindir/pg_config" --pgxs)")")/test
 tmp=$(mktemp -d /tmp/tde_vault_test.XXXXXX)
 trap cleanup EXIT
 trap 'exit 1' INT TERM
-mkdir "$tmp/log" "$tmp/src"
+mkdir -p "$tmp/log" "$tmp/src/contrib"
 cp -r sql expected test "$tmp/src/"
+cp -r contrib/examples "$tmp/src/contrib/"
 if [ "$(id -u)" = 0 ]
 then
 	chmod 755 "$tmp"
