@@ -18,6 +18,7 @@ $$;
 GRANT EXECUTE ON FUNCTION tde_vault.is_encrypted(regclass) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.encryption_status_rows() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.plaintext_reason(pg_catalog.pg_class) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION tde_vault.create_unlock_ticket(integer, interval) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.statistics_visible(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.extended_statistics_visible(oid) TO PUBLIC;
 GRANT SELECT ON tde_vault.encryption_status TO PUBLIC;

@@ -18,6 +18,7 @@
 #define SETTING_CIPHER_XTS 4
 
 char	   *tv_setting_key_provider = NULL;
+char	   *tv_setting_unlock_ticket = NULL;
 int			tv_setting_cipher = SETTING_CIPHER_GCM;
 bool		tv_setting_enforce_encryption = false;
 char	   *tv_setting_tablespace_root = NULL;
@@ -45,6 +46,13 @@ static const struct config_enum_entry cipher_options[] = {
 	{"aes-256-xts", SETTING_CIPHER_XTS, false},
 	{NULL, 0, false}
 };
+
+/* A secret, for a short time. */
+static const char *
+show_nothing(void)
+{
+	return "";
+}
 
 void
 tv_settings_init(void)
@@ -176,5 +184,13 @@ tv_settings_init(void)
 							0, 0, 36500,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("tde_vault.unlock_ticket",
+							   "Unlock ticket, given when a session is started.",
+							   "Made by tde_vault.create_unlock_ticket(), for programs such as pg_dump.",
+							   &tv_setting_unlock_ticket,
+							   NULL,
+							   PGC_BACKEND,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, show_nothing);
 	MarkGUCPrefixReserved("tde_vault");
 }

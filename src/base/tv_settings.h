@@ -51,6 +51,9 @@ extern int	tv_setting_worker_cost_delay;
 /* Table keys older than that many days are rotated; 0: not. */
 extern int	tv_setting_key_rotation_days;
 
+/* With which a session was started, or NULL: tde_vault.create_unlock_ticket(). */
+extern char *tv_setting_unlock_ticket;
+
 /* Define the settings.  In _PG_init only. */
 extern void tv_settings_init(void);
 

@@ -16,6 +16,7 @@
 #include "audit/tv_audit.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
+#include "vault/tv_vault_ticket.h"
 
 /* The transaction in which a protected relation was last met. */
 static LocalTransactionId touched = InvalidLocalTransactionId;
@@ -76,6 +77,20 @@ check_stack(const TvAnswer *answer, Oid relid)
 			 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
 }
 
+/*
+ * The vault's answer.  A session that was given an unlock ticket uses it when
+ * it first meets something locked.
+ */
+static void
+ask(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
+{
+	tv_vault_ask_columns(relid, action, columns, answer);
+	if (likely(answer->verdict != TV_ANSWER_LOCKED) || !tv_vault_ticket_waits())
+		return;
+	tv_vault_redeem_ticket();
+	tv_vault_ask_columns(relid, action, columns, answer);
+}
+
 static bool
 allows(const TvAnswer *answer)
 {
@@ -101,7 +116,7 @@ tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns)
 {
 	TvAnswer	answer;
 
-	tv_vault_ask_columns(relid, action, columns, &answer);
+	ask(relid, action, columns, &answer);
 	enforce(&answer, relid, action);
 }
 
@@ -116,7 +131,7 @@ tv_guard_recheck(Oid relid, TvAction action, bool rules)
 {
 	TvAnswer	answer;
 
-	tv_vault_ask(relid, action, &answer);
+	ask(relid, action, NULL, &answer);
 	if (answer.verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
 	touched = MyProc->lxid;
@@ -130,7 +145,7 @@ tv_guard_allows(Oid relid, TvAction action, const Bitmapset *columns)
 {
 	TvAnswer	answer;
 
-	tv_vault_ask_columns(relid, action, columns, &answer);
+	ask(relid, action, columns, &answer);
 	return allows(&answer) &&
 		(answer.realm == NULL || answer.verdict != TV_ANSWER_ALLOW ||
 		 !OidIsValid(tv_guard_untrusted_function()));

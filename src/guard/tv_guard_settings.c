@@ -23,7 +23,7 @@
 #define OUR_PREFIX "tde_vault."
 
 /* What our own code sets for a statement, and what opens nothing. */
-static const char *const harmless[] = {"tde_vault.cipher"};
+static const char *const harmless[] = {"tde_vault.cipher", "tde_vault.unlock_ticket"};
 
 static const char *const guarded[] = {
 	/* code that the server or a session loads or runs */

@@ -274,7 +274,8 @@ refuse(const TvAnswer *answer, const char *object, TvAction action)
 					(errcode(ERRCODE_TV_VAULT_LOCKED),
 					 errmsg("vault password required"),
 					 errdetail("%s of %s: realm \"%s\" is locked in this session.", name, object, answer->realm),
-					 errhint("UNLOCK REALM %s PASSWORD '...'.", answer->realm)));
+					 errhint("UNLOCK REALM %s PASSWORD '...'; for a program such as pg_dump, make a ticket in an unlocked session: SELECT tde_vault.create_unlock_ticket().",
+							 answer->realm)));
 			break;
 		case TV_ANSWER_NOT_AUTHORIZED:
 			ereport(ERROR,

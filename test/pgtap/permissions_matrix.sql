@@ -88,7 +88,7 @@ SELECT set_eq(
 			'review_emergency_unlock', 'create_command_rule', 'alter_command_rule', 'drop_command_rule',
 			'hour', 'day_of_week', 'vault_access', 'function_frozen',
 			'create_recovery_shares', 'recover_vault_admin', 'vault_statements',
-			'statistics_visible', 'extended_statistics_visible',
+			'create_unlock_ticket', 'statistics_visible', 'extended_statistics_visible',
 			'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
 			'vault_password_rows', 'vault_unlocks', 'vault_emergencies']
 		-- statements on tables, which check that the caller owns them
