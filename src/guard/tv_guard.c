@@ -127,11 +127,11 @@ tv_guard_require(Oid relid, TvAction action)
 }
 
 void
-tv_guard_recheck(Oid relid, TvAction action, bool rules)
+tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rules)
 {
 	TvAnswer	answer;
 
-	ask(relid, action, NULL, &answer);
+	ask(relid, action, columns, &answer);
 	if (answer.verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
 	touched = MyProc->lxid;

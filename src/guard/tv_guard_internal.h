@@ -23,8 +23,8 @@
 extern void tv_guard_require(Oid relid, TvAction action);
 extern void tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns);
 
-/* The same without an audit record of what is allowed. */
-extern void tv_guard_recheck(Oid relid, TvAction action, bool rules);
+/* The same without an audit record of what is allowed; command rules count if rules. */
+extern void tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rules);
 
 /* The same as a question: no audit, no error. */
 extern bool tv_guard_allows(Oid relid, TvAction action, const Bitmapset *columns);
@@ -71,6 +71,9 @@ extern void tv_guard_check_planted(Oid class, Oid object);
 
 /* Executors that run, one inside the other. */
 extern int	tv_guard_executor_depth(void);
+
+/* Columns for who names none, so that only rules on the whole table count. */
+extern const Bitmapset *tv_guard_no_column(void);
 
 /* The statement that is being started, if these are its entries; else NULL. */
 extern const PlannedStmt *tv_guard_starting(const List *range_table);

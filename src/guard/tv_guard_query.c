@@ -142,27 +142,11 @@ actions_of(const PlannedStmt *stmt, Index rti, const RangeTblEntry *rte)
 	return actions != 0 ? actions : TV_ACTION_SELECT;
 }
 
-/* The columns that a rule about the action looks at. */
-static const Bitmapset *
-columns_of(const RangeTblEntry *rte, TvAction action)
+const Bitmapset *
+tv_guard_no_column(void)
 {
 	static Bitmapset *no_column = NULL;
 
-	switch (action)
-	{
-		case TV_ACTION_SELECT:
-		case TV_ACTION_COPY:
-			if (rte->requiredPerms == 0 || rte->selectedCols != NULL)
-				return rte->selectedCols;
-			break;
-		case TV_ACTION_INSERT:
-			return rte->insertedCols;
-		case TV_ACTION_UPDATE:
-			return bms_union(rte->updatedCols, rte->extraUpdatedCols);
-		default:
-			return NULL;
-	}
-	/* SELECT count(*): none, which is not the same as all */
 	if (no_column == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
@@ -171,6 +155,27 @@ columns_of(const RangeTblEntry *rte, TvAction action)
 		MemoryContextSwitchTo(old);
 	}
 	return no_column;
+}
+
+/* The columns that a rule about the action looks at. */
+static const Bitmapset *
+columns_of(const RangeTblEntry *rte, TvAction action)
+{
+	switch (action)
+	{
+		case TV_ACTION_SELECT:
+		case TV_ACTION_COPY:
+			/* SELECT count(*): none, which is not the same as all */
+			if (rte->requiredPerms != 0 && rte->selectedCols == NULL)
+				return tv_guard_no_column();
+			return rte->selectedCols;
+		case TV_ACTION_INSERT:
+			return rte->insertedCols;
+		case TV_ACTION_UPDATE:
+			return bms_union(rte->updatedCols, rte->extraUpdatedCols);
+		default:
+			return NULL;
+	}
 }
 
 /* --- the server's own catalogs --- */
@@ -305,7 +310,7 @@ check_again(const QueryDesc *query)
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId)
-			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, false);
+			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
 	}
 }
 
@@ -350,10 +355,11 @@ check_planned(const RangeTblEntry *rte)
 
 	if (rte->rtekind != RTE_RELATION || rte->relid < FirstUnpinnedObjectId)
 		return;
-	if (perms == 0 || (perms & ACL_SELECT))
-		tv_guard_recheck(rte->relid, TV_ACTION_SELECT, (perms & ~ACL_SELECT) == 0);
+	/* rules are for what the statement names: an entry of the planner's own names nothing */
+	if (perms & ACL_SELECT)
+		tv_guard_recheck(rte->relid, TV_ACTION_SELECT, columns_of(rte, TV_ACTION_SELECT), true);
 	else
-		tv_guard_recheck(rte->relid, perms & ACL_DELETE ? TV_ACTION_DELETE : TV_ACTION_UPDATE, false);
+		tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
 }
 
 static void
@@ -377,7 +383,7 @@ static bool
 index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *vardata)
 {
 	if (tv_vault_on())
-		tv_guard_recheck(index, TV_ACTION_SELECT, false);
+		tv_guard_recheck(index, TV_ACTION_SELECT, NULL, false);
 	return next_index_stats && next_index_stats(root, index, attnum, vardata);
 }
 

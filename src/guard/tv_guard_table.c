@@ -115,7 +115,7 @@ check_table(Relation rel, TvHeapUse use)
 	if (use == TV_HEAP_ANALYZE && action == TV_ACTION_MAINTAIN)
 		return;
 	/* rules are for the statement, which the outer rings have seen if it has a query */
-	tv_guard_recheck(relid, action, tv_guard_executor_depth() == 0);
+	tv_guard_recheck(relid, action, tv_guard_no_column(), tv_guard_executor_depth() == 0);
 	last.lxid = MyProc->lxid;
 	last.command = GetCurrentCommandId(false);
 	last.relid = relid;
