@@ -97,6 +97,16 @@ CALL tde_vault.realm_mode('lab', 'simulate');
 CALL tde_vault.realm_mode('lab', 'sometimes');
 CALL tde_vault.realm_description('lab', 'laboratory');
 SELECT * FROM answers;
+-- a commit that fails after the policy was written takes it back
+CREATE TEMP TABLE parent (id int PRIMARY KEY) ON COMMIT DELETE ROWS;
+BEGIN;
+CREATE TEMP TABLE child (id int REFERENCES parent) ON COMMIT PRESERVE ROWS;
+CALL tde_vault.realm_mode('lab', 'disable');
+SELECT mode FROM tde_vault.realms;
+COMMIT;
+SELECT mode, description FROM tde_vault.realms;
+\c
+SELECT mode, description FROM tde_vault.realms;
 
 -- changes are the transaction's
 \c - vr_security

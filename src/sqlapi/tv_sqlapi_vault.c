@@ -8,6 +8,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -367,6 +368,22 @@ tv_sql_drop_command_rule(PG_FUNCTION_ARGS)
 
 /* --- emergencies --- */
 
+/*
+ * Everybody may ask for an emergency, and asking locks the policy until the
+ * transaction ends: nobody shall keep vault administrators from their work by
+ * leaving one open.
+ */
+static void
+require_no_transaction(FunctionCallInfo fcinfo, const char *command)
+{
+	if (fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
+		!castNode(CallContext, fcinfo->context)->atomic)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+			 errmsg("%s cannot run inside a transaction block", command)));
+}
+
 Datum
 tv_sql_emergency_unlock(PG_FUNCTION_ARGS)
 {
@@ -375,6 +392,7 @@ tv_sql_emergency_unlock(PG_FUNCTION_ARGS)
 	char	   *reason = optional_text(fcinfo, 2);
 	Interval   *valid_for = PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3);
 
+	require_no_transaction(fcinfo, "EMERGENCY UNLOCK");
 	return one_column(fcinfo, Int64GetDatum((int64)
 											tv_vault_emergency_unlock(realm, authorized_by, reason, valid_for)),
 					  false);

@@ -74,14 +74,16 @@ tv_vault_enable(const char *database)
 
 	check_database(database, ENABLE);
 	check_prerequisites();
-	policy = tv_vault_change_begin(ENABLE, true);
-	if (policy->flags == TV_VAULT_ON)
+
+	/* before the policy is locked: anybody may ask */
+	if (tv_vault_current()->state == TV_VAULT_ACTIVE)
 	{
 		ereport(NOTICE,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("the vault of this database is enabled already")));
 		return;
 	}
+	policy = tv_vault_change_begin(ENABLE, true);
 	check_enable_right(policy);
 	policy->admin_role = get_role_oid("vault_admin", false);
 	policy->auditor_role = get_role_oid("vault_auditor", false);
