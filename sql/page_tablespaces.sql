@@ -54,11 +54,21 @@ CREATE INDEX ON plain_am (v) TABLESPACE pg_default;
 SELECT tde_vault.is_encrypted('plain_am_v_idx');
 VACUUM FULL plain_am;
 SELECT tde_vault.is_encrypted('plain_am');
-ALTER TABLESPACE regress_enc ENABLE ENCRYPTION USING 'AES-256-CTR';
 SELECT tde_vault.is_encrypted('plain_am'), tde_vault.is_encrypted('later');
 SELECT relation, reason FROM tde_vault.plaintext_files WHERE relation::text ~ '^(plain_am|later)' ORDER BY relation::text COLLATE "C", fork;
+ALTER TABLESPACE regress_enc ENABLE ENCRYPTION USING 'AES-256-CTR';
+DO $$
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		EXIT WHEN tde_vault.is_encrypted('plain_am') AND tde_vault.is_encrypted('later');
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END
+$$;
+ALTER TABLESPACE regress_enc ENABLE ENCRYPTION USING 'AES-256-CTR';
 INSERT INTO later VALUES (1);
-VACUUM FULL plain_am;
+CHECKPOINT;
+SELECT sum(sealed) > 0 AS sealed, sum(unsealed) AS unsealed, sum(bad) AS bad FROM tde_vault.verify('plain_am');
 SELECT tde_vault.is_encrypted('plain_am'), tde_vault.is_encrypted('later');
 
 -- moving in and out

@@ -89,7 +89,8 @@ take_known(TvPageFile *file, const TvKeyringFile *known)
 		tv_sidecar_init(&file->sidecar, &file->rnode.node, known->key);
 	}
 	/* what a crash took, or what a standby never had, is made as it is needed */
-	file->sidecar.may_create = known->floor < known->epoch;
+	/* (a promoted one may still have pages of when the file was plain to write) */
+	file->sidecar.may_create = known->floor < known->epoch || !known->always_sealed;
 	if (file->key != known->key || file->epoch != known->epoch ||
 		file->cipher != known->cipher)
 	{

@@ -22,6 +22,7 @@
 #include "keyring/tv_keyring_scope.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_tablespace.h"
+#include "worker/tv_worker.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_create_tablespace);
 PG_FUNCTION_INFO_V1(tv_sql_encrypt_tablespace);
@@ -153,13 +154,19 @@ Datum
 tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 {
 	TvCipher	cipher = cipher_argument(optional_text(fcinfo, 1));
+	Oid			tablespace;
+	int			count;
 
 	check_call(fcinfo, "ALTER TABLESPACE", false);
-	tv_tablespace_encrypt(tablespace_argument(fcinfo), cipher, 0);
+	tablespace = tablespace_argument(fcinfo);
+	tv_tablespace_encrypt(tablespace, cipher, 0);
+	count = tv_worker_encrypt_tablespace(tablespace, cipher);
 	ereport(NOTICE,
 			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
 			 errmsg("what is new in the tablespace is encrypted from now on"),
-			 errhint("Relations that are in it already are encrypted when they are written anew; tde_vault.plaintext_files lists them.")));
+			 errdetail_plural("%d relation of this database is being encrypted.",
+							  "%d relations of this database are being encrypted.", count, count),
+			 errhint("See tde_vault.encryption_progress. In each other database that has relations there, give the statement again.")));
 	PG_RETURN_VOID();
 }
 

@@ -26,6 +26,13 @@ extern void tv_worker_init(void);
  */
 extern void tv_worker_encrypt(Oid table, TvCipher cipher);
 
+/*
+ * Everything of this database in the tablespace, which is encrypted from now
+ * on, in place, whatever its access method: tables with all that belongs to
+ * them, and single indexes.  Returns their number.  Throws ERROR.
+ */
+extern int	tv_worker_encrypt_tablespace(Oid tablespace, TvCipher cipher);
+
 /* The other way; a worker begins when the transaction has committed. */
 extern void tv_worker_decrypt(Oid table);
 

@@ -9,13 +9,16 @@
  */
 #include "worker/tv_worker_internal.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_am.h"
@@ -307,6 +310,100 @@ tv_worker_encrypt(Oid table, TvCipher cipher)
 	check_state("ALTER TABLE ENABLE ENCRYPTION");
 	foreach(lc, tables_of(table, AccessExclusiveLock, "ENABLE ENCRYPTION"))
 		encrypt_one(lfirst_oid(lc), cipher);
+}
+
+/* --- tablespaces ----------------------------------------------------------------- */
+
+/* Tables and materialised views, then indexes, of the tablespace; in OID order. */
+static List *
+relations_in(Oid tablespace, bool indexes)
+{
+	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(pg_class, ClassOidIndexId, true, NULL, 0, NULL);
+	List	   *found = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+		bool		fits = indexes ? form->relkind == RELKIND_INDEX :
+			form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW;
+
+		if (fits && form->reltablespace == tablespace && form->oid >= FirstNormalObjectId &&
+			form->relpersistence != RELPERSISTENCE_TEMP)
+			found = lappend_oid(found, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(pg_class, AccessShareLock);
+	return found;
+}
+
+static bool
+is_sealed(Relation rel)
+{
+	TvKeyringFile known;
+
+	return tv_keyring_lookup(&rel->rd_node, &known) && !known.plain && !known.released;
+}
+
+/* Those dropped meanwhile, or sealed already, say false. */
+static bool
+seal_table_in(Oid relid, TvCipher cipher)
+{
+	Relation	rel = try_relation_open(relid, AccessExclusiveLock);
+	bool		due = rel != NULL && !is_sealed(rel);
+
+	if (due)
+	{
+		CheckTableNotInUse(rel, "ALTER TABLESPACE");
+		seal_family(rel, cipher);
+		adopt_sequences(relid);
+	}
+	if (rel != NULL)
+		relation_close(rel, NoLock);
+	return due;
+}
+
+/* Alone: its table is elsewhere, and plain. */
+static bool
+seal_index_in(Oid relid, TvCipher cipher)
+{
+	Oid			tableid = IndexGetRelation(relid, true);
+	Relation	table = OidIsValid(tableid) ? try_relation_open(tableid, AccessExclusiveLock) : NULL;
+	Relation	rel = table ? try_relation_open(relid, AccessExclusiveLock) : NULL;
+	bool		due = rel != NULL && !is_sealed(rel);
+	uint64		key;
+	TvError		err;
+
+	if (due)
+	{
+		CheckTableNotInUse(table, "ALTER TABLESPACE");
+		key = choose_key(table, cipher);
+		check(tv_keyring_set_work(key, true, false, &err), &err);
+		seal_file(relid, key, cipher);
+		check(tv_keyring_flush(&err), &err);
+		tv_worker_wake_at_commit();
+	}
+	if (rel != NULL)
+		relation_close(rel, NoLock);
+	if (table != NULL)
+		relation_close(table, NoLock);
+	return due;
+}
+
+int
+tv_worker_encrypt_tablespace(Oid tablespace, TvCipher cipher)
+{
+	int			count = 0;
+	ListCell   *lc;
+
+	check_state("ALTER TABLESPACE ENABLE ENCRYPTION");
+	/* tables first: their indexes come along */
+	foreach(lc, relations_in(tablespace, false))
+		count += seal_table_in(lfirst_oid(lc), cipher);
+	foreach(lc, relations_in(tablespace, true))
+		count += seal_index_in(lfirst_oid(lc), cipher);
+	return count;
 }
 
 /* --- decryption ------------------------------------------------------------------ */

@@ -149,7 +149,23 @@ my @map = map { ('-T', "$_=" . $node->basedir . '/standby_' . ($_ =~ m{([^/]+)$}
 $node->backup('base', backup_options => \@map);
 my $standby = TdeVault->create_from_backup('standby', $node, 'base', has_streaming => 1);
 $standby->start;
-$node->safe_psql('postgres', 'ALTER TABLESPACE later ENABLE ENCRYPTION');
+my $before = TdeVault::marker('before');
+$node->safe_psql('postgres', <<"SQL");
+CREATE TABLE before (id serial PRIMARY KEY, v text) USING heap TABLESPACE later;
+INSERT INTO before (v) SELECT '$before' || g FROM generate_series(1, 3000) g;
+CREATE INDEX before_v ON before (v);
+CREATE TABLE outside (id int, v int) USING heap;
+INSERT INTO outside SELECT g, g FROM generate_series(1, 2000) g;
+CREATE INDEX outside_v ON outside (half(substr('$before', 1, 12), substr('$before', 13) || v)) TABLESPACE later;
+ALTER TABLESPACE later ENABLE ENCRYPTION;
+SQL
+$node->poll_query_until('postgres', q{SELECT bool_and(tde_vault.is_encrypted(r)) FROM unnest('{before,before_v,outside_v,before_id_seq}'::regclass[]) r})
+	or die 'the tablespace was not encrypted';
+$node->safe_psql('postgres', 'CHECKPOINT');
+$node->sealed_on_disk_ok($node->relation_path($_), "$_: encrypted in place with its tablespace") foreach qw(before before_v before_pkey outside_v);
+is(join(' ', grep { !/^pg_wal/ } $node->find_marker(marker => $before)), '', 'no plaintext is left of it');
+$node->sql_is("SELECT count(*), count(v) FROM before; SET enable_seqscan = off; SELECT count(*) FROM before WHERE v > ''; SELECT count(*) FROM outside WHERE half(substr('$before', 1, 12), substr('$before', 13) || v) > ''", "3000|3000\n3000\n2000", 'with all rows');
+$node->sql_is("SELECT tde_vault.is_encrypted('outside')", 'f', 'a table elsewhere is left alone');
 $node->safe_psql('postgres', "CREATE TABLE on_primary (v text) USING heap TABLESPACE later; INSERT INTO on_primary VALUES ('there')");
 $node->wait_for_catchup($standby);
 $standby->sql_is($digest, $want, 'a standby reads it');
@@ -164,6 +180,8 @@ INSERT INTO on_standby2 SELECT '$after' FROM generate_series(1, 100);
 CHECKPOINT;
 SQL
 is(join(' ', $standby->find_marker(marker => $after)), '', 'promoted, it goes on sealing');
+is(join(' ', grep { !/^pg_wal/ } $standby->find_marker(marker => $before)), '', 'what was encrypted in place is so on the standby');
+$standby->sql_is($verify, '0 0 true', 'every page is sealed there');
 $standby->sql_is(q{SELECT string_agg(tablespace, ' ' ORDER BY tablespace) FROM tde_vault.encrypted_tablespaces}, 'enc later lost own', 'it knows the tablespaces');
 $standby->stop;
 
