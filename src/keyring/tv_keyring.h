@@ -255,8 +255,11 @@ extern bool tv_keyring_database_holds_tables(Oid database);
 /* forknum of a FileTag that means the keyring file */
 #define TV_KEYRING_FORK 65
 
-/* Sync what was appended. Cheap when nothing was. */
+/* Sync what was appended, and its WAL. Cheap when nothing was. */
 extern TvStatus tv_keyring_flush(TvError *err);
+
+/* The same for a checkpoint, after which WAL does not bring it back. */
+extern TvStatus tv_keyring_checkpoint(TvError *err);
 
 /*
  * Changes whenever the tables do, so that a process can tell whether what it
@@ -322,7 +325,7 @@ extern bool tv_keyring_prefix(uint32 i, uint8 prefix[TV_NONCE_PREFIX_LEN]);
 /*
  * Called with each record appended, in order, before anything can depend on
  * it.  durable: the record must not be lost even if nothing does.  Returns
- * whether the next checkpoint will call tv_keyring_flush(); if not, the file
+ * whether the next checkpoint will call tv_keyring_checkpoint(); if not, it
  * is synced at once.
  */
 typedef bool (*TvKeyringLog) (const TvRecord *record, bool durable);

@@ -114,6 +114,8 @@ write_copy(int old_fd, Copy *copy, TvKeyringHeader *header, TvError *err)
 	if (status == TV_OK)
 		status = tv_keyring_walk(copy->fd, TV_KEYRING_NEW_PATH, header, copy->written,
 								 check_record, NULL, err);
+	/* all of it is committed: see commit_file */
+	tv_keyring_flush_log();
 	if (status == TV_OK)
 		status = tv_keyring_sync_fd(copy->fd, TV_KEYRING_NEW_PATH, err);
 	return status;
@@ -136,6 +138,7 @@ adopt_copy(const Copy *copy, const TvKeyringHeader *header)
 	tv_keyring_all_moved();
 	shared->compacted = copy->written;
 	shared->header = *header;
+	shared->header_synced = header->committed;
 	memcpy(shared->check, copy->check, sizeof(shared->check));
 	pg_atomic_write_u64(&shared->appended, copy->written);
 	pg_atomic_write_u64(&shared->flushed, copy->written);

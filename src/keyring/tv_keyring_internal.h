@@ -84,6 +84,8 @@ typedef struct TvKeyringShared
 	TvKeyringHeader header;
 	bool		exists;			/* the file was made */
 	uint64		compacted;		/* length after the last compaction, or 0 */
+	uint64		header_synced;	/* what the header on disk says at least */
+	XLogRecPtr	logged;			/* end of the WAL record of the last one logged */
 	/* written under TV_LOCK_KEYRING_FILE */
 	pg_atomic_uint64 appended;	/* file length */
 	pg_atomic_uint64 flushed;
@@ -222,6 +224,8 @@ typedef TvStatus (*TvAppendCheck) (const TvRecord *record, const void *context,
 extern TvStatus tv_keyring_append_if(const TvRecord *record, bool sync,
 									 TvAppendCheck check, const void *context,
 									 bool *appended, TvError *err);
+/* WAL has what was appended, durably.  The caller holds TV_LOCK_KEYRING_FILE. */
+extern void tv_keyring_flush_log(void);
 /* Read the record at pos again. */
 extern TvStatus tv_keyring_read_at(uint64 pos, TvRecord *record, TvError *err);
 

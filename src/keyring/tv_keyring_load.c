@@ -144,11 +144,11 @@ read_whole(uint8 **data, size_t *len)
 }
 
 /*
- * Cut the file of a base backup to its good records, before the server forgets
- * that it is one.
+ * Cut the file to what was read of it: what follows must not count at a later
+ * start, when it is no longer known why it did not.
  */
 static void
-settle_backup(uint64 end)
+cut_file(uint64 end)
 {
 	TvError		err;
 	int			fd = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
@@ -163,9 +163,20 @@ settle_backup(uint64 end)
 		tv_keyring_sync_fd(fd, TV_KEYRING_PATH, &err) != TV_OK)
 		load_failed(TV_KEYRING_PATH, &err);
 	close(fd);
-	ereport(LOG,
-			(errmsg("keyring of the base backup ends at byte " UINT64_FORMAT, end),
-			 errdetail("It grew, or was rewritten, while it was copied. The write-ahead log has what is missing.")));
+}
+
+static void
+cut_uncommitted(uint64 end, bool from_backup)
+{
+	cut_file(end);
+	if (from_backup)
+		ereport(LOG,
+				(errmsg("keyring of the base backup ends at byte " UINT64_FORMAT, end),
+				 errdetail("It grew, or was rewritten, while it was copied. The write-ahead log has what is missing.")));
+	else
+		ereport(LOG,
+				(errmsg("keyring was cut to the " UINT64_FORMAT " bytes that were committed before the crash", end),
+				 errdetail("The write-ahead log has what is missing.")));
 }
 
 void
@@ -176,6 +187,7 @@ tv_keyring_load(void)
 	TvError		err;
 	uint8	   *data;
 	size_t		len;
+	size_t		counts;			/* bytes of it that do */
 	bool		clean;
 	bool		from_backup;
 	uint64		end;
@@ -215,9 +227,14 @@ tv_keyring_load(void)
 		clean = false;
 	if (from_backup || has_slots())
 		redo = InvalidXLogRecPtr;
-	end = load_records(data, len, &header, redo, clean, from_backup);
-	if (from_backup && end < Max(header.committed, len))
-		settle_backup(end);
+	/*
+	 * What was appended and not committed may be missing in WAL.  It must not
+	 * count then: a standby would not have it.  Else WAL brings it back.
+	 */
+	counts = clean ? len : Min(len, header.committed);
+	end = load_records(data, counts, &header, redo, clean, from_backup);
+	if (!clean && end < Max(header.committed, len))
+		cut_uncommitted(end, from_backup);
 	pg_atomic_write_u64(&shared->appended, end);
 	/* what a crash left unsynced is synced before it is relied on */
 	pg_atomic_write_u64(&shared->flushed, 0);

@@ -15,7 +15,6 @@
 #include <ctype.h>
 #include <time.h>
 
-#include "access/xlog.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
@@ -386,15 +385,6 @@ report_progress(const TvRotation *rotation)
 
 /* --- the end ------------------------------------------------------------------- */
 
-static TvStatus
-make_durable(TvError *err)
-{
-	/* a transaction that wrote no row does not flush WAL when it commits */
-	if (!XLogRecPtrIsInvalid(XactLastRecEnd))
-		XLogFlush(XactLastRecEnd);
-	return tv_keyring_flush(err);
-}
-
 /* A master key of database that was replaced and is not retired; 0: none. */
 static uint64
 next_replaced(Oid database)
@@ -430,7 +420,7 @@ retire_replaced(TvRotation *rotation, TvError *err)
 {
 	TvRecord	record;
 	bool		retired = true;
-	TvStatus	status = make_durable(err);
+	TvStatus	status = tv_keyring_flush(err);
 
 	memset(&record, 0, sizeof(record));
 	record.type = TV_RECORD_MASTER_KEY_RETIRED;
@@ -509,12 +499,12 @@ tv_keyring_rotation_step(TvRotation *rotation, TvError *err)
 	tv_secret_free(secret);
 	report_progress(rotation);
 	if (status == TV_OK && before / FLUSH_KEYS != rotation->done / FLUSH_KEYS)
-		status = make_durable(err);
+		status = tv_keyring_flush(err);
 	if (status != TV_OK || n > 0 || rotation->slot < tv_keyring_shared->key_top)
 		return status;
 	if (rotation->failure.status == TV_OK)
 		return retire_replaced(rotation, err);
-	status = make_durable(err);
+	status = tv_keyring_flush(err);
 	if (status != TV_OK)
 		return status;
 	*err = rotation->failure;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/xlog.h"
 #include "storage/fd.h"
 
 #include "base/tv_shmem.h"
@@ -96,11 +97,19 @@ open_file(int *fd, TvError *err)
 	return TV_OK;
 }
 
-/* Sync, then note in the header how far that reaches (itself not synced). */
-static TvStatus
-commit_file(int fd, TvError *err)
+void
+tv_keyring_flush_log(void)
 {
-	TvKeyringShared *shared = tv_keyring_shared;
+	XLogRecPtr	logged = tv_keyring_shared->logged;
+
+	/* what is replayed came from WAL that is durable */
+	if (!XLogRecPtrIsInvalid(logged) && XLogInsertAllowed())
+		XLogFlush(logged);
+}
+
+static TvStatus
+sync_file(int fd, TvError *err)
+{
 	TvError		failure;
 	TvStatus	status = tv_keyring_sync_fd(fd, TV_KEYRING_PATH, &failure);
 
@@ -109,11 +118,45 @@ commit_file(int fd, TvError *err)
 		tv_keyring_panic_on_lost_sync(&failure);
 		if (err)
 			*err = failure;
-		return status;
 	}
+	return status;
+}
+
+/*
+ * Sync, then note in the header how far that reaches (itself not synced).  So
+ * up to there WAL has it, too: recovery takes the file as it was then, and WAL
+ * for what follows, so that nothing is left that WAL does not know and that a
+ * standby or a restored backup would miss.
+ */
+static TvStatus
+commit_file(int fd, TvError *err)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	TvStatus	status;
+
+	tv_keyring_flush_log();
+	status = sync_file(fd, err);
+	if (status != TV_OK)
+		return status;
 	shared->header.committed = pg_atomic_read_u64(&shared->appended);
 	pg_atomic_write_u64(&shared->flushed, shared->header.committed);
 	return tv_keyring_write_header(fd, TV_KEYRING_PATH, &shared->header, err);
+}
+
+/* Commit, and have the header on disk say so. */
+static TvStatus
+commit_header(int fd, TvError *err)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	TvStatus	status = TV_OK;
+
+	if (pg_atomic_read_u64(&shared->flushed) != pg_atomic_read_u64(&shared->appended))
+		status = commit_file(fd, err);
+	if (status == TV_OK && shared->header_synced != shared->header.committed)
+		status = sync_file(fd, err);
+	if (status == TV_OK)
+		shared->header_synced = shared->header.committed;
+	return status;
 }
 
 /* What a crash left behind the last good record must not follow a new one. */
@@ -191,8 +234,15 @@ append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 	}
 	memcpy(shared->check, check, sizeof(check));
 	pg_atomic_write_u64(&shared->appended, pos + len);
-	if (log_record && !log_record(record, sync))
-		sync = true;
+	if (log_record)
+	{
+		bool		registered = log_record(record, sync);
+
+		if (XLogInsertAllowed())
+			shared->logged = XactLastRecEnd;
+		if (!registered)
+			return commit_header(fd, err);
+	}
 	return sync ? commit_file(fd, err) : TV_OK;
 }
 
@@ -240,6 +290,21 @@ TvStatus
 tv_keyring_replay(const TvRecord *record, TvError *err)
 {
 	return tv_keyring_append_if(record, false, check_replayed, NULL, NULL, err);
+}
+
+TvStatus
+tv_keyring_checkpoint(TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
+	TvStatus	status;
+	int			fd;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	status = open_file(&fd, err);
+	if (status == TV_OK)
+		status = commit_header(fd, err);
+	LWLockRelease(lock);
+	return status;
 }
 
 TvStatus

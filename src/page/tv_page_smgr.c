@@ -304,7 +304,7 @@ sync_keyring(char *path)
 	TvError		err;
 
 	strlcpy(path, "tde_vault/keyring", MAXPGPATH);
-	if (tv_keyring_flush(&err) == TV_OK)
+	if (tv_keyring_checkpoint(&err) == TV_OK)
 		return 0;
 	ereport(LOG, (errmsg_internal("%s", err.message)));
 	errno = EIO;

@@ -251,6 +251,17 @@ sub kill_postmaster
 	return;
 }
 
+# SIGKILL every process of the server, in the middle of whatever it does; a
+# backend at work does not notice that the postmaster is gone.
+sub kill_server
+{
+	my ($self) = @_;
+	my $data = Cwd::realpath($self->data_dir);
+	kill 'KILL', map { m{(\d+)$} } grep { (readlink("$_/cwd") // '') eq $data } glob('/proc/[0-9]*');
+	$self->kill_postmaster;
+	return;
+}
+
 # A server process's working directory is its data directory.
 sub wait_for_processes_gone
 {

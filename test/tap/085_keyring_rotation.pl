@@ -150,13 +150,16 @@ all_readable('cancelled and resumed');
 # --- killed ---------------------------------------------------------------------
 
 my $interrupted = 0;
+my $begun = Time::HiRes::time();
+system('psql', '-X', '-q', '-d', $primary->connstr('postgres'), '-c', 'SET client_min_messages = warning', '-c', "CALL tde_vault.rotate_master_key('timed')") == 0 or die;
+my $takes = Time::HiRes::time() - $begun;
 foreach my $round (1 .. $kills)
 {
 	my $said = '';
 	my $call = IPC::Run::start([ 'psql', '-X', '-q', '-d', $primary->connstr('postgres'), '-c', "ALTER DATABASE ROTATE MASTER KEY KEY_ID 'kill_$round'" ],
 		'<', \undef, '>', \$said, '2>&1');
-	Time::HiRes::usleep(int(rand(90_000)));
-	$primary->kill_postmaster;
+	Time::HiRes::usleep(int((0.2 + rand(0.9)) * $takes * 1_000_000));
+	$primary->kill_server;
 	$call->finish;
 	$primary->start;
 	all_readable("killed, round $round");
