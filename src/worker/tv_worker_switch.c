@@ -50,6 +50,16 @@ check(TvStatus status, const TvError *err)
 		tv_report(ERROR, err);
 }
 
+/* Users see the operation at once, not when the launcher has seen it. */
+static void
+show_operation(uint64 id)
+{
+	TvKeyringKey key;
+
+	if (tv_keyring_key(id, 0, &key))
+		(void) tv_worker_slot(&key);
+}
+
 /* --- which tables ------------------------------------------------------------- */
 
 static void
@@ -261,6 +271,7 @@ seal_family(Relation rel, TvCipher cipher)
 	foreach(lc, family)
 		seal_file(lfirst_oid(lc), key, cipher);
 	check(tv_keyring_flush(&err), &err);
+	show_operation(key);
 	tv_worker_wake_at_commit();
 }
 
@@ -444,6 +455,7 @@ decrypt_one(Oid table)
 	check(tv_keyring_set_work(known.key, true, false, &err), &err);
 	set_access_methods(table, toast, "heap");
 	adopt_sequences(table);
+	show_operation(known.key);
 	tv_worker_wake_at_commit();
 }
 
@@ -478,6 +490,7 @@ rotate_one(Oid table)
 	check(tv_keyring_set_work(known.key, true, key.work && key.paused, &err), &err);
 	check(tv_keyring_add_version(known.key, key.cipher, &epoch, &err), &err);
 	check(tv_keyring_flush(&err), &err);
+	show_operation(known.key);
 	tv_worker_wake_at_commit();
 }
 
