@@ -201,6 +201,9 @@ one_tap()
 	local name
 	name=$(basename "$1" .pl)
 	as_server env TESTDIR="$tmp/tap" PG_REGRESS="$pgtest/regress/pg_regress" TDE_VAULT_SMALL_FS="$tmp/small" \
+		${TDE_VAULT_TEST_SEED:+TDE_VAULT_TEST_SEED="$TDE_VAULT_TEST_SEED"} \
+		${TDE_VAULT_CRASH_ROUNDS:+TDE_VAULT_CRASH_ROUNDS="$TDE_VAULT_CRASH_ROUNDS"} \
+		${TDE_VAULT_KILLS:+TDE_VAULT_KILLS="$TDE_VAULT_KILLS"} \
 		PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-180}" \
 		prove --timer -I "$pgtest/perl" "$1" >"$tmp/log/tap/$name.log" 2>&1
 }
