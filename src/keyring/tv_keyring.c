@@ -109,6 +109,10 @@ copy_key(const TvKeySlot *key, TvKeyringKey *out)
 	out->floor_lsn = key->floor_lsn;
 	out->work = (key->flags & TV_KEY_WORK) != 0;
 	out->paused = (key->flags & TV_KEY_PAUSED) != 0;
+	out->work_since = key->work_since;
+	out->may_decrypt = (key->flags & TV_KEY_DECRYPT) != 0;
+	out->work_flags = (out->work ? TV_WORK_PENDING : 0) | (out->paused ? TV_WORK_PAUSED : 0) |
+		(out->may_decrypt ? TV_WORK_MAY_DECRYPT : 0);
 	out->superseded_at = key->superseded_at;
 	out->superseded = !XLogRecPtrIsInvalid(key->superseded_at);
 }

@@ -53,6 +53,9 @@ typedef struct TvKeyringKey
 	XLogRecPtr	floor_lsn;
 	bool		work;			/* its pages are to be worked on */
 	bool		paused;
+	bool		may_decrypt;
+	uint16		work_flags;		/* those three, TV_WORK_... */
+	XLogRecPtr	work_since;
 	bool		superseded;		/* no page needs this version, old WAL may */
 	XLogRecPtr	superseded_at;
 } TvKeyringKey;
@@ -217,8 +220,12 @@ extern TvStatus tv_keyring_add_version(uint64 id, TvCipher cipher, uint16 *epoch
  */
 extern TvStatus tv_keyring_set_floor(uint64 id, uint16 epoch, TvError *err);
 
-/* Are there pages of key id to be worked on?  Durable on return. */
-extern TvStatus tv_keyring_set_work(uint64 id, bool pending, bool paused, TvError *err);
+/*
+ * Are there pages of key id to be worked on (TV_WORK_...)?  since: those that
+ * did not change after that position in WAL; 0: to be found out.  Durable on
+ * return.
+ */
+extern TvStatus tv_keyring_set_work(uint64 id, uint16 flags, XLogRecPtr since, TvError *err);
 
 /* The file has no sealed page any more and is plain.  Durable on return. */
 extern TvStatus tv_keyring_release(const RelFileNode *node, TvError *err);

@@ -260,6 +260,7 @@ encode_payload(TvWriter *w, const TvRecord *record)
 		case TV_RECORD_TABLE_KEY_WORK:
 			tv_write_u64(w, record->u.key_work.id);
 			tv_write_u16(w, record->u.key_work.flags);
+			tv_write_u64(w, record->u.key_work.since);
 			return;
 	}
 	w->failed = true;
@@ -312,6 +313,7 @@ decode_payload(TvReader *r, TvRecord *record)
 		case TV_RECORD_TABLE_KEY_WORK:
 			record->u.key_work.id = tv_read_u64(r);
 			record->u.key_work.flags = tv_read_u16(r);
+			record->u.key_work.since = tv_read_u64(r);
 			return;
 	}
 	r->failed = true;

@@ -136,11 +136,13 @@ typedef struct TvKeyFloorRecord
 /* flags of TABLE_KEY_WORK */
 #define TV_WORK_PENDING 0x01	/* there may be pages that are not as they should be */
 #define TV_WORK_PAUSED 0x02		/* an operator said so */
+#define TV_WORK_MAY_DECRYPT 0x04	/* some may be to be decrypted: the catalogs tell */
 
 typedef struct TvKeyWorkRecord
 {
 	uint64_t	id;
 	uint16_t	flags;
+	uint64_t	since;			/* pages with a WAL position before: all of them; or 0 */
 } TvKeyWorkRecord;
 
 #define TV_NONCE_PREFIX_LEN 7

@@ -52,7 +52,8 @@ typedef struct TvKeySlot
 	uint16		floor;			/* of the key; the same at each of its versions */
 	XLogRecPtr	floor_lsn;
 	uint64		floor_pos;		/* record that says so, or 0 */
-	uint64		work_pos;		/* record of TV_KEY_WORK and TV_KEY_PAUSED, or 0 */
+	XLogRecPtr	work_since;
+	uint64		work_pos;		/* record of TV_KEY_WORK_FLAGS, or 0 */
 	XLogRecPtr	superseded_at;	/* this version; 0: it is not */
 	uint8		cipher;
 	uint8		flags;
@@ -63,6 +64,8 @@ typedef struct TvKeySlot
 #define TV_KEY_MOVED 0x02		/* while a rewritten file is adopted */
 #define TV_KEY_WORK 0x08		/* the key's pages are to be worked on */
 #define TV_KEY_PAUSED 0x10
+#define TV_KEY_DECRYPT 0x40
+#define TV_KEY_WORK_FLAGS (TV_KEY_WORK | TV_KEY_PAUSED | TV_KEY_DECRYPT)
 #define TV_KEY_FREE 0x20
 
 /* A master key.  Slots are in the order of their records. */

@@ -26,7 +26,8 @@ tv_keyring_inherit_version(TvKeySlot *key, const TvKeySlot *newest)
 	key->floor_lsn = newest->floor_lsn;
 	key->floor_pos = newest->floor_pos;
 	key->work_pos = newest->work_pos;
-	key->flags |= newest->flags & (TV_KEY_WORK | TV_KEY_PAUSED);
+	key->work_since = newest->work_since;
+	key->flags |= newest->flags & TV_KEY_WORK_FLAGS;
 }
 
 void
@@ -48,7 +49,8 @@ static uint8
 work_flags(uint16 record_flags)
 {
 	return ((record_flags & TV_WORK_PENDING) ? TV_KEY_WORK : 0) |
-		((record_flags & TV_WORK_PAUSED) ? TV_KEY_PAUSED : 0);
+		((record_flags & TV_WORK_PAUSED) ? TV_KEY_PAUSED : 0) |
+		((record_flags & TV_WORK_MAY_DECRYPT) ? TV_KEY_DECRYPT : 0);
 }
 
 void
@@ -58,8 +60,9 @@ tv_keyring_apply_work(const TvKeyWorkRecord *record, uint64 pos)
 
 	while ((key = tv_keyring_next_version(record->id, key)) != NULL)
 	{
-		key->flags &= ~(TV_KEY_WORK | TV_KEY_PAUSED);
+		key->flags &= ~TV_KEY_WORK_FLAGS;
 		key->flags |= work_flags(record->flags);
+		key->work_since = record->since;
 		key->work_pos = pos;
 	}
 }
@@ -78,7 +81,8 @@ tv_keyring_knows_work(const TvKeyWorkRecord *record)
 	TvKeySlot  *key = tv_keyring_find_key(record->id, 0);
 
 	return key == NULL ||
-		(key->flags & (TV_KEY_WORK | TV_KEY_PAUSED)) == work_flags(record->flags);
+		((key->flags & TV_KEY_WORK_FLAGS) == work_flags(record->flags) &&
+		 key->work_since == record->since);
 }
 
 int
@@ -140,14 +144,15 @@ tv_keyring_set_floor(uint64 id, uint16 epoch, TvError *err)
 }
 
 TvStatus
-tv_keyring_set_work(uint64 id, bool pending, bool paused, TvError *err)
+tv_keyring_set_work(uint64 id, uint16 flags, XLogRecPtr since, TvError *err)
 {
 	TvRecord	record;
 
 	memset(&record, 0, sizeof(record));
 	record.type = TV_RECORD_TABLE_KEY_WORK;
 	record.u.key_work.id = id;
-	record.u.key_work.flags = (pending ? TV_WORK_PENDING : 0) | (paused ? TV_WORK_PAUSED : 0);
+	record.u.key_work.flags = flags;
+	record.u.key_work.since = since;
 	return tv_keyring_append(&record, true, err);
 }
 

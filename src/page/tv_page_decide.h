@@ -73,6 +73,9 @@ extern bool tv_page_is_encrypted_table(Relation rel);
  */
 extern void tv_page_adopt_sequence(Oid seqid, Oid table);
 
+/* The table that owns the sequence became plain, or will: so does the sequence. */
+extern void tv_page_release_sequence(Oid seqid);
+
 /* Is the sequence, which is not temporary, bound to a table's key?  To which? */
 extern bool tv_page_sequence_binding(Oid seqid, TvKeyringFile *known);
 

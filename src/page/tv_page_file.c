@@ -121,7 +121,7 @@ tv_page_file_resolve(TvPageFile *file)
 	}
 	memset(&known, 0, sizeof(known));
 	file->generation = tv_keyring_generation();
-	if (!tv_keyring_lookup(&file->rnode.node, &known) || known.released)
+	if (!tv_keyring_lookup(&file->rnode.node, &known))
 		return false;
 	take_known(file, &known);
 	return true;
@@ -138,7 +138,7 @@ tv_page_file_refresh(TvPageFile *file)
 		return false;
 	memset(&known, 0, sizeof(known));
 	generation = tv_keyring_generation();
-	if (tv_keyring_lookup(&file->rnode.node, &known) && !known.released)
+	if (tv_keyring_lookup(&file->rnode.node, &known))
 	{
 		file->generation = generation;
 		if (file->state == TV_STATE_SEALED && memcmp(&known, &file->known, sizeof(known)) == 0)
@@ -149,7 +149,7 @@ tv_page_file_refresh(TvPageFile *file)
 	file->generation = generation;
 	if (file->state != TV_STATE_SEALED)
 		return false;
-	/* it was decrypted, or removed: what it is now is to be asked anew */
+	/* it was removed: what it is now is to be asked anew */
 	tv_sidecar_close(&file->sidecar);
 	file->state = TV_STATE_UNRESOLVED;
 	return true;

@@ -12,24 +12,49 @@
 #include "page/tv_page_file.h"
 #include "page/tv_page_format.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_unlogged.h"
 #include "page/tv_sidecar.h"
 
-bool
-tv_page_is_current(SMgrRelation reln, ForkNumber fork, BlockNumber block)
+/* Is what happens to the fork in WAL? */
+static bool
+is_logged(Relation rel, ForkNumber fork)
 {
-	PGAlignedBlock page;
+	return RelationNeedsWAL(rel) || fork == INIT_FORKNUM;
+}
+
+/* Is the page on disk sealed, or not, as pages are written now? */
+static bool
+has_right_version(TvPageFile *file, const char *page)
+{
+	return tv_page_epoch_of(tv_page_flags((const uint8_t *) page)) ==
+		(file->known.plain ? 0 : file->epoch);
+}
+
+static bool
+reads_right_version(Relation rel, ForkNumber fork, BlockNumber block, char *page)
+{
+	SMgrRelation reln = RelationGetSmgr(rel);
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
-	uint16		epoch;
 
 	(void) tv_page_file_refresh(file);
 	if (file->state == TV_STATE_UNRESOLVED && !tv_page_file_resolve(file))
 		return true;
-	if (file->state != TV_STATE_SEALED)
-		return true;
-	tv_page_read_raw(reln, fork, block, page.data);
-	epoch = tv_page_epoch_of(tv_page_flags((const uint8_t *) page.data));
-	return epoch == (file->known.plain ? 0 : file->epoch) ||
-		(epoch == 0 && tv_page_is_zero((const uint8_t *) page.data));
+	tv_page_read_raw(reln, fork, block, page);
+	return file->state != TV_STATE_SEALED || has_right_version(file, page);
+}
+
+bool
+tv_page_is_current(Relation rel, ForkNumber fork, BlockNumber block, XLogRecPtr since)
+{
+	PGAlignedBlock page;
+	bool		right;
+
+	memset(page.data, 0, SizeOfPageHeaderData);
+	right = reads_right_version(rel, fork, block, page.data);
+	/* a new page may have been filled since, in its buffer or on a standby */
+	if (tv_page_is_zero((const uint8_t *) page.data))
+		return false;
+	return right && (!is_logged(rel, fork) || PageGetLSN(page.data) >= since);
 }
 
 /* Pages of these have unused space between pd_lower and pd_upper. */
@@ -41,29 +66,36 @@ has_standard_pages(Relation rel, ForkNumber fork)
 		 rel->rd_rel->relkind == RELKIND_TOASTVALUE);
 }
 
-void
-tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block,
+bool
+tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block, XLogRecPtr since,
 			  BufferAccessStrategy strategy)
 {
 	/* maps may be torn, and are then made anew (freespace.c, visibilitymap.c) */
 	ReadBufferMode mode = fork == FSM_FORKNUM || fork == VISIBILITYMAP_FORKNUM ?
 		RBM_ZERO_ON_ERROR : RBM_NORMAL;
 	Buffer		buffer = ReadBufferExtended(rel, fork, block, mode, strategy);
+	PGAlignedBlock on_disk;
+	bool		renew;
 
 	/*
 	 * Whoever writes the page holds its lock at least shared (bufmgr.c,
 	 * FlushBuffer), so writes that began before the file changed are over.
 	 */
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	if (!PageIsNew(BufferGetPage(buffer)))
+	renew = !PageIsNew(BufferGetPage(buffer)) &&
+		(is_logged(rel, fork) || !tv_page_is_blank(BufferGetPage(buffer))) &&
+		(!is_logged(rel, fork) || PageGetLSN(BufferGetPage(buffer)) < since ||
+		 !reads_right_version(rel, fork, block, on_disk.data));
+	if (renew)
 	{
 		START_CRIT_SECTION();
 		MarkBufferDirty(buffer);
-		if (RelationNeedsWAL(rel) || fork == INIT_FORKNUM)
+		if (is_logged(rel, fork))
 			(void) log_newpage_buffer(buffer, has_standard_pages(rel, fork));
 		END_CRIT_SECTION();
 	}
 	UnlockReleaseBuffer(buffer);
+	return renew;
 }
 
 void

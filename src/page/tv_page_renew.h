@@ -8,26 +8,34 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "storage/buf.h"
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
 #include "utils/rel.h"
 
 /*
- * Is the block, on disk, as blocks of its file are written now?  Its content
- * is not looked at.  A process that began to write it before the file changed
- * may still put an older one there; when nobody does any more (which a lock on
- * its buffer makes sure of), the answer stays.
+ * Is the block, on disk, as blocks of its file are written now, and did it
+ * change after position since in WAL?  Its content is not looked at.  A
+ * process that began to write it before the file changed may still put an
+ * older one there; when nobody does any more (which a lock on its buffer makes
+ * sure of), the answer stays.
+ *
+ * The second question is for the standbys: what they have on disk may have
+ * been written before they knew, while here it was only in shared buffers.  A
+ * page that changed since is written anew there, too.
  */
-extern bool tv_page_is_current(SMgrRelation reln, ForkNumber fork, BlockNumber block);
+extern bool tv_page_is_current(Relation rel, ForkNumber fork, BlockNumber block,
+							   XLogRecPtr since);
 
 /*
- * Have the block written anew, by way of its buffer, with an image in WAL: it
- * is written whole, and may be torn.  The caller holds a lock on rel and is in
- * a transaction.  Throws ERROR if the page cannot be read.
+ * Have a block that is not current written anew, by way of its buffer, with an
+ * image in WAL: it is written whole, and may be torn.  The caller holds a lock
+ * on rel and is in a transaction.  Throws ERROR if the page cannot be read.
+ * false: there is nothing to be written, or it will be anyway.
  */
-extern void tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block,
-						  BufferAccessStrategy strategy);
+extern bool tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block,
+						  XLogRecPtr since, BufferAccessStrategy strategy);
 
 /*
  * Room for the nonces and tags of nblocks blocks that are there already, on

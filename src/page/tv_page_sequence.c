@@ -112,9 +112,8 @@ rewrite(Oid seqid, char persistence, Oid plain)
 	PG_END_TRY();
 }
 
-/* The table became plain: so does its sequence. */
-static void
-release(Oid seqid)
+void
+tv_page_release_sequence(Oid seqid)
 {
 	char		persistence = lock_sequence(seqid);
 	TvKeyringFile known;
@@ -145,7 +144,7 @@ tv_page_adopt_sequence(Oid seqid, Oid table)
 		return;
 	if (!encrypted)
 	{
-		release(seqid);
+		tv_page_release_sequence(seqid);
 		return;
 	}
 	persistence = lock_sequence(seqid);

@@ -48,6 +48,7 @@ typedef struct TvWorkerWalk
 {
 	int			slot;
 	uint64		key;
+	XLogRecPtr	since;
 	bool		(*stop) (void *argument);	/* asked between batches */
 	void	   *argument;
 } TvWorkerWalk;

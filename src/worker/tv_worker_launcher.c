@@ -161,7 +161,7 @@ find_old_keys(void)
 			now - key.created < tv_setting_key_rotation_days * USECS_OF_DAY ||
 			!tv_keyring_key(key.id, 0, &newest) || newest.epoch != key.epoch)
 			continue;
-		if (tv_keyring_set_work(key.id, true, false, &err) != TV_OK)
+		if (tv_keyring_set_work(key.id, TV_WORK_PENDING, InvalidXLogRecPtr, &err) != TV_OK)
 			tv_report(ERROR, &err);
 	}
 }

@@ -48,7 +48,9 @@ typedef struct Work
 	int			slot;
 	uint64		key;
 	uint16		epoch;			/* newest version when the walk began */
+	XLogRecPtr	since;			/* all keys and files were as they are from here on */
 	bool		encrypt;
+	bool		changed;		/* this process changed keys or files */
 } Work;
 
 bool
@@ -122,6 +124,15 @@ is_sequence(const RelFileNode *node)
 	return result;
 }
 
+/* Is the file to be plain?  What its place seals stays so (tablespaces). */
+static bool
+wants_plain(const Work *work, const RelFileNode *node)
+{
+	TvKeyringScope scope;
+
+	return !work->encrypt && !tv_keyring_scope_of(node, &scope) && !is_sequence(node);
+}
+
 /*
  * Have the keyring say of every file what the catalogs say of the table.  For
  * encryption and back that is one record a file; pages of both kinds are
@@ -136,16 +147,17 @@ align_files(Work *work)
 	TvKeyringFile known;
 	TvError		err;
 
-	get_key(work->key, &key);
-	if (!work->encrypt && key.floor > 0)
-		check(tv_keyring_set_floor(work->key, 0, &err), &err);
 	while (tv_keyring_next_file(work->key, &slot, &node, &known))
 	{
-		if (!OidIsValid(node.spcNode) || known.plain == !work->encrypt)
+		bool		plain = OidIsValid(node.spcNode) && wants_plain(work, &node);
+
+		if (!OidIsValid(node.spcNode) || known.plain == plain)
 			continue;
-		if (!work->encrypt && is_sequence(&node))
-			continue;
-		check(tv_keyring_reassign(&node, &known, !work->encrypt, &err), &err);
+		get_key(work->key, &key);
+		if (plain && key.floor > 0)
+			check(tv_keyring_set_floor(work->key, 0, &err), &err);
+		check(tv_keyring_reassign(&node, &known, plain, &err), &err);
+		work->changed = true;
 	}
 	check(tv_keyring_flush(&err), &err);
 }
@@ -207,25 +219,22 @@ is_due(const TvKeyringKey *key)
 }
 
 /*
- * Are pages of the key to be sealed?  Also if only an index of the table lies
- * in an encrypted tablespace.
+ * Everything is set: pages that change from here on change everywhere, on
+ * standbys too, under what holds now.  A walk that goes on after a crash goes
+ * on with the same position.
  */
-static bool
-wants_encryption(const TvKeyringKey *key)
+static void
+note_since(Work *work)
 {
-	uint32		slot = 0;
-	RelFileNode node;
-	TvKeyringFile file;
-	TvKeyringScope scope;
+	TvKeyringKey key;
+	TvError		err;
 
-	if (tv_worker_wants_encryption(key->table))
-		return true;
-	while (tv_keyring_next_file(key->id, &slot, &node, &file))
-	{
-		if (OidIsValid(node.spcNode) && tv_keyring_scope_of(&node, &scope))
-			return true;
-	}
-	return false;
+	get_key(work->key, &key);
+	work->since = key.work_since;
+	if (!XLogRecPtrIsInvalid(work->since) && !work->changed)
+		return;
+	work->since = GetXLogInsertRecPtr();
+	check(tv_keyring_set_work(work->key, key.work_flags, work->since, &err), &err);
 }
 
 /* Begin, or begin again: what is to be done?  Locks the table for a moment. */
@@ -240,10 +249,13 @@ look(Work *work)
 
 	get_key(work->key, &key);
 	lock_table(key.table);
-	work->encrypt = wants_encryption(&key);
-	if (work->encrypt && is_due(&key))
+	get_key(work->key, &key);
+	work->encrypt = !key.may_decrypt || tv_worker_wants_encryption(key.table);
+	work->changed = is_due(&key);
+	if (work->changed)
 		check(tv_keyring_add_version(work->key, key.cipher, &epoch, &err), &err);
 	align_files(work);
+	note_since(work);
 	start.total = prepare_files(work, &mixed);
 	get_key(work->key, &key);
 	work->epoch = key.epoch;
@@ -263,10 +275,12 @@ note_end(TvWorkerOperation *operation, void *argument)
 	operation->old_wal = *(XLogRecPtr *) argument;
 }
 
-static void
+/* Files that are plain now have no key any more; returns how many do have one. */
+static int
 release_files(uint64 key)
 {
 	uint32		slot = 0;
+	int			sealed = 0;
 	RelFileNode node;
 	TvKeyringFile known;
 	TvError		err;
@@ -275,7 +289,10 @@ release_files(uint64 key)
 	{
 		if (OidIsValid(node.spcNode) && known.plain)
 			check(tv_keyring_release(&node, &err), &err);
+		else
+			sealed++;
 	}
+	return sealed;
 }
 
 /*
@@ -292,19 +309,18 @@ finish(Work *work)
 	get_key(work->key, &key);
 	lock_table(key.table);
 	get_key(work->key, &key);
-	if (key.epoch != work->epoch || wants_encryption(&key) != work->encrypt)
+	if (key.epoch != work->epoch ||
+		(!key.may_decrypt || tv_worker_wants_encryption(key.table)) != work->encrypt)
 	{
 		CommitTransactionCommand();
 		return false;
 	}
-	if (work->encrypt && key.floor < work->epoch)
+	if (release_files(work->key) > 0 && key.floor < work->epoch)
 	{
 		check(tv_keyring_renew_files(work->key, &err), &err);
 		check(tv_keyring_set_floor(work->key, work->epoch, &err), &err);
 	}
-	else if (!work->encrypt)
-		release_files(work->key);
-	check(tv_keyring_set_work(work->key, false, false, &err), &err);
+	check(tv_keyring_set_work(work->key, 0, InvalidXLogRecPtr, &err), &err);
 	CommitTransactionCommand();
 	end = GetXLogInsertRecPtr();
 	tv_worker_change(work->slot, note_end, &end);
@@ -337,7 +353,7 @@ reset_progress(TvWorkerOperation *operation, void *argument)
 static bool
 walk_all(Work *work)
 {
-	TvWorkerWalk walk = {work->slot, work->key, is_paused, work};
+	TvWorkerWalk walk = {work->slot, work->key, work->since, is_paused, work};
 	TvWorkerPass pass;
 
 	for (;;)

@@ -183,7 +183,8 @@ tv_worker_pause(int64 id, bool pause)
 	{
 		if (tv_worker_id(key.id) != id || !key.work)
 			continue;
-		if (key.paused != pause && tv_keyring_set_work(key.id, true, pause, &err) != TV_OK)
+		if (key.paused != pause &&
+			tv_keyring_set_work(key.id, key.work_flags ^ TV_WORK_PAUSED, key.work_since, &err) != TV_OK)
 			tv_report(ERROR, &err);
 		tv_worker_wake();
 		return;

@@ -267,7 +267,8 @@ seal_family(Relation rel, TvCipher cipher)
 	TvError		err;
 
 	/* first: whatever happens now, a worker looks at it */
-	check(tv_keyring_set_work(key, true, false, &err), &err);
+	check(tv_keyring_set_work(key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
+							  InvalidXLogRecPtr, &err), &err);
 	foreach(lc, family)
 		seal_file(lfirst_oid(lc), key, cipher);
 	check(tv_keyring_flush(&err), &err);
@@ -425,6 +426,9 @@ decrypt_one(Oid table)
 	Relation	rel = relation_open(table, NoLock);
 	Oid			toast = rel->rd_rel->reltoastrelid;
 	TvKeyringFile known;
+	TvKeyringScope scope;
+	bool		in_scope;
+	ListCell   *lc;
 	TvError		err;
 
 	CheckTableNotInUse(rel, "ALTER TABLE");
@@ -446,15 +450,23 @@ decrypt_one(Oid table)
 				(errcode(ERRCODE_TV_KEYRING),
 				 errmsg("the keyring does not know the file of table \"%s\"", RelationGetRelationName(rel)),
 				 errhint("Restore the keyring from a backup of the data directory.")));
+	in_scope = tv_keyring_scope_of(&rel->rd_node, &scope);
 	relation_close(rel, NoLock);
 
 	/*
 	 * The worker waits for the end of this transaction, and then looks at the
 	 * catalogs: until it has committed everything stays sealed.
 	 */
-	check(tv_keyring_set_work(known.key, true, false, &err), &err);
+	check(tv_keyring_set_work(known.key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
+							  InvalidXLogRecPtr, &err), &err);
 	set_access_methods(table, toast, "heap");
-	adopt_sequences(table);
+	if (in_scope)
+		ereport(NOTICE,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("table \"%s\" stays encrypted, as its tablespace is", get_rel_name(table))));
+	else
+		foreach(lc, getOwnedSequences(table))
+			tv_page_release_sequence(lfirst_oid(lc));
 	show_operation(known.key);
 	tv_worker_wake_at_commit();
 }
@@ -487,7 +499,8 @@ rotate_one(Oid table)
 				 errmsg("table \"%s\" is not encrypted", RelationGetRelationName(rel)),
 				 errhint("Encrypt it first: ALTER TABLE ... ENABLE ENCRYPTION.")));
 	relation_close(rel, NoLock);
-	check(tv_keyring_set_work(known.key, true, key.work && key.paused, &err), &err);
+	check(tv_keyring_set_work(known.key, key.work_flags | TV_WORK_PENDING,
+							  InvalidXLogRecPtr, &err), &err);
 	check(tv_keyring_add_version(known.key, key.cipher, &epoch, &err), &err);
 	check(tv_keyring_flush(&err), &err);
 	show_operation(known.key);

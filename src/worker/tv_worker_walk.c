@@ -88,8 +88,8 @@ add_progress(TvWorkerOperation *operation, void *argument)
 
 /* Blocks of fork from *block on, for a while; true when the end was reached. */
 static bool
-do_batch(Relation rel, ForkNumber fork, BlockNumber *block, BufferAccessStrategy strategy,
-		 Progress *progress)
+do_batch(Relation rel, ForkNumber fork, BlockNumber *block, XLogRecPtr since,
+		 BufferAccessStrategy strategy, Progress *progress)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BATCH_USEC / 1000);
 	BlockNumber nblocks = tv_page_nblocks(RelationGetSmgr(rel), fork);
@@ -102,9 +102,9 @@ do_batch(Relation rel, ForkNumber fork, BlockNumber *block, BufferAccessStrategy
 		CHECK_FOR_INTERRUPTS();
 		progress->looked++;
 		cost_balance += COST_LOOK;
-		if (tv_page_is_current(RelationGetSmgr(rel), fork, *block))
+		if (tv_page_is_current(rel, fork, *block, since) ||
+			!tv_page_renew(rel, fork, *block, since, strategy))
 			continue;
-		tv_page_renew(rel, fork, *block, strategy);
 		progress->renewed++;
 		cost_balance += COST_RENEW;
 	}
@@ -135,7 +135,7 @@ walk_file(TvWorkerWalk *walk, const RelFileNode *node, BufferAccessStrategy stra
 			pass->hidden++;
 			return true;
 		}
-		end = do_batch(rel, fork, &block, strategy, &progress);
+		end = do_batch(rel, fork, &block, walk->since, strategy, &progress);
 		relation_close(rel, AccessShareLock);
 		CommitTransactionCommand();
 		if (end)
