@@ -74,6 +74,15 @@ take_turn(TvWorkerOperation *operation, void *argument)
 	}
 }
 
+/* A slot for a key that has no work any more. */
+static void
+discard(TvWorkerOperation *operation, void *argument)
+{
+	if (operation->pid == 0 && operation->started == 0 &&
+		(operation->state == TV_WORKER_WAITING || operation->state == TV_WORKER_STARTING))
+		operation->state = TV_WORKER_FREE;
+}
+
 static bool
 start_worker(int slot)
 {
@@ -129,6 +138,12 @@ start_workers(bool standby)
 		{
 			waiting = true;
 			break;
+		}
+		/* a worker may have finished just now */
+		if (!tv_keyring_key(key.id, 0, &newest) || !newest.work)
+		{
+			tv_worker_change(i, discard, NULL);
+			continue;
 		}
 		tv_worker_change(i, take_turn, &turn);
 		if (turn.start && start_worker(i))

@@ -378,6 +378,13 @@ walk_all(Work *work)
 static void
 run(Work *work)
 {
+	TvKeyringKey key;
+
+	if (!tv_keyring_key(work->key, 0, &key) || !key.work)
+	{
+		tv_worker_set_state(work->slot, TV_WORKER_FREE);
+		return;
+	}
 	do
 	{
 		look(work);
