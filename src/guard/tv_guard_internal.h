@@ -62,6 +62,14 @@ extern bool tv_guard_carrying(void);
 /* Was it ever?  They may be in its temporary tables, cursors, settings. */
 extern bool tv_guard_handled(void);
 
+/* --- tv_guard_audit.c: outside realms --- */
+
+/* A statement is about to run; top: not one that another statement made. */
+extern void tv_guard_audit_statement(Node *stmt, bool top);
+
+/* A query will do actions (a mask) to relid. */
+extern void tv_guard_audit_entry(Oid relid, int actions);
+
 /* --- tv_guard_planted.c --- */
 
 /* An object was made or changed: refuse if it is in the name of a role of the vault. */

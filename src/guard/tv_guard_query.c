@@ -234,7 +234,10 @@ check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report
 			return false;
 	}
 	if (report)
+	{
 		check_borrowed(stmt, rte);
+		tv_guard_audit_entry(rte->relid, actions);
+	}
 	return true;
 }
 

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "attach/tv_attach.h"
+#include "audit/tv_audit_format.h"
 #include "base/tv_secret.h"
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_file.h"
@@ -256,6 +257,7 @@ tv_sql_system_info(PG_FUNCTION_ARGS)
 	put_info(rsinfo, "format: keyring", psprintf("%d", TV_KEYRING_VERSION));
 	put_info(rsinfo, "format: sidecar", psprintf("%d", TV_SIDECAR_VERSION));
 	put_info(rsinfo, "format: sealed page", "1");
+	put_info(rsinfo, "format: audit log", psprintf("%d", TV_AUDIT_VERSION));
 	put_info(rsinfo, "keyring: files", psprintf("%u", files));
 	put_info(rsinfo, "keyring: table keys", psprintf("%u", keys));
 	put_info(rsinfo, "keyring: master keys", psprintf("%u", masters));

@@ -111,4 +111,32 @@ control('37: it is back with the log', $read, qr/^60$/m);
 attack('37: a killed session leaves nothing open', 'alice', 'SELECT ssn FROM secret.patients;', qr/vault password required/);
 like(run_as('auditor', 'SELECT ok FROM tde_vault.audit_verify();'), qr/^t$/m, '37: the chain is right after all that');
 
+# --- what happens outside realms ----------------------------------------------------------------------
+
+sub audited
+{
+	my ($who) = @_;
+	return join ',', grep { $_ } split /\n/, run_as('auditor', qq{\\t on
+SELECT event_type || ' ' || action || ' ' || coalesce(object, '') FROM tde_vault.audit_log
+WHERE "user" = '$who' AND event_type IN ('DDL', 'READ', 'WRITE') ORDER BY file, "position";});
+}
+my $work = q{CREATE TABLE public.w (id int); INSERT INTO public.w VALUES (1); SELECT count(*) FROM public.w; UPDATE public.w SET id = 2;
+	TRUNCATE public.w; CREATE TEMP TABLE mine (id int); DROP TABLE public.w;};
+$node->safe_psql('postgres', 'CREATE ROLE worker LOGIN; CREATE ROLE worker2 LOGIN');
+run_as('worker', $work);
+is(audited('worker'), 'DDL CREATE TABLE public.w,DDL DROP TABLE public.w', 'definitions are audited');
+$node->append_conf('postgresql.conf', "tde_vault.audit_ddl = off\ntde_vault.audit_reads = on\ntde_vault.audit_writes = on\n");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT current_setting('tde_vault.audit_writes') = 'on'}) or die;
+run_as('worker2', $work);
+is(audited('worker2'), 'WRITE INSERT public.w,READ SELECT public.w,WRITE UPDATE public.w,WRITE TRUNCATE public.w',
+	'or reads and writes, as the settings say');
+$node->append_conf('postgresql.conf', "tde_vault.audit_ddl = on\ntde_vault.audit_reads = off\ntde_vault.audit_writes = off\n");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT current_setting('tde_vault.audit_ddl') = 'on'}) or die;
+rename "$data/tde_vault/audit", "$data/tde_vault/audit.away" or die;
+like(run_as('worker', 'CREATE TABLE public.unseen (id int);'), qr/TV020/, 'a definition that cannot be audited');
+rename "$data/tde_vault/audit.away", "$data/tde_vault/audit" or die;
+is($node->safe_psql('postgres', q{SELECT to_regclass('public.unseen') IS NULL}), 't', 'is not made');
+
 done_testing();
