@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
@@ -38,6 +39,12 @@
 
 /* The keyring's "table" and "file" for the key of a policy. */
 #define KEY_TABLE DatabaseRelationId
+#define ANCHOR_FIRST 2000
+#define ANCHOR_COUNT 10000
+#define ANCHORS_KEPT 8			/* older ones that are looked for */
+
+StaticAssertDecl(ANCHOR_FIRST + ANCHOR_COUNT < FirstNormalObjectId && ANCHOR_FIRST > KEY_TABLE,
+				 "no relation has such a file record");
 
 static void
 path_of(Oid database, const char *suffix, char *path)
@@ -103,6 +110,59 @@ tv_vault_file_make_key(Oid database, uint64 fallback, TvError *err)
 	return status;
 }
 
+/*
+ * The keyring also names the number of the latest policy, so that an older file
+ * is known as such after a restart, too: by another file record of the same
+ * key.  Nothing else has a record in no tablespace with an OID of the server's
+ * own range.
+ */
+static RelFileNode
+anchor_of(Oid database, uint64 number)
+{
+	RelFileNode node = {InvalidOid, database, ANCHOR_FIRST + number % ANCHOR_COUNT};
+
+	return node;
+}
+
+static bool
+is_anchored(Oid database, uint64 number)
+{
+	RelFileNode node = anchor_of(database, number);
+	TvKeyringFile known;
+	TvError		unused;
+
+	return tv_keyring_lookup(&node, &known) && !known.dropped &&
+		tv_keyring_verify_file(&node, &unused) == TV_OK;
+}
+
+/* Before a policy is written: from now on it and the one before are taken. */
+static TvStatus
+add_anchor(Oid database, uint64 number, uint64 key, TvError *err)
+{
+	RelFileNode node = anchor_of(database, number);
+	TvStatus	status = tv_keyring_assign(&node, key, TV_CIPHER_AES_256_GCM, TV_FILE_SEALED, err);
+
+	return status == TV_OK ? tv_keyring_flush(err) : status;
+}
+
+/*
+ * After that: those before are not.  A crash may have left one more.  A failure
+ * leaves one, too, until the next change.
+ */
+static void
+remove_anchors(Oid database, uint64 number)
+{
+	for (uint64 older = number - 1; older > 0 && older + ANCHORS_KEPT > number; older--)
+	{
+		RelFileNode node = anchor_of(database, older);
+		TvKeyringFile known;
+		TvError		err;
+
+		if (tv_keyring_lookup(&node, &known) && tv_keyring_forget(&node, &err) != TV_OK)
+			tv_report(WARNING, &err);
+	}
+}
+
 /* The key that the database's policy is sealed under; made if there is none. */
 static TvStatus
 key_to_seal(Oid database, uint64 *key, uint16 *epoch, TvError *err)
@@ -145,6 +205,9 @@ seal_policy(Oid database, const TvPolicy *policy, uint8 **record, size_t *len, T
 		return status;
 	if (tv_random(header.nonce, sizeof(header.nonce)) != TV_OK)
 		return tv_error(err, TV_ERR_INTERNAL, "could not get random bytes");
+	status = add_anchor(database, header.number, header.key, err);
+	if (status != TV_OK)
+		return status;
 	context = key_context(header.key, header.epoch, err);
 	if (context == NULL)
 		return err->status;
@@ -188,6 +251,8 @@ open_policy(Oid database, uint8 *file, size_t len, TvPolicy **policy, TvError *e
 	status = tv_keyring_verify_file(&node, err);
 	if (status != TV_OK)
 		return status;
+	if (!is_anchored(database, header.number))
+		return damaged(err, database, TV_ERR_AUTH, "is not the latest one");
 	context = key_context(header.key, header.epoch, err);
 	if (context == NULL)
 		return err->status;
@@ -264,14 +329,14 @@ tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err)
 	}
 	if (status != TV_OK)
 		return status;
-	if (tv_vault_header_decode(data, len, &header) == TV_OK && known.number != 0 &&
+	if (known.verified && tv_vault_header_decode(data, len, &header) == TV_OK &&
 		header.number != known.number)
 		status = damaged(err, database, TV_ERR_AUTH, "is not the latest one");
 	else
 		status = open_policy(database, data, len, policy, err);
 	free(data);
 	if (status == TV_OK && !known.verified)
-		tv_vault_shared_verified(database, known.number);
+		tv_vault_shared_verified(&known, *policy);
 	return status;
 }
 
@@ -397,6 +462,8 @@ tv_vault_file_write(Oid database, TvPolicy *policy, TvError *err)
 	}
 	LWLockRelease(lock);
 	free(record);
+	if (status == TV_OK)
+		remove_anchors(database, policy->number);
 	return status;
 }
 

@@ -47,8 +47,8 @@ extern bool tv_vault_shared_has_room(Oid database);
 /* Close a database whose policy could not be put back. */
 extern void tv_vault_shared_break(Oid database);
 
-/* The file with that number turned out to be authentic. */
-extern void tv_vault_shared_verified(Oid database, uint64 number);
+/* What was known of a file turned out to be this, authentic, policy. */
+extern void tv_vault_shared_verified(const TvVaultDatabase *known, const TvPolicy *policy);
 
 /* --- tv_vault_file.c --- */
 

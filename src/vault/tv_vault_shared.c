@@ -171,15 +171,18 @@ tv_vault_shared_break(Oid database)
 }
 
 void
-tv_vault_shared_verified(Oid database, uint64 number)
+tv_vault_shared_verified(const TvVaultDatabase *known, const TvPolicy *policy)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_VAULT_FILE);
 	TvVaultDatabase *entry;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = find(database);
-	if (entry && entry->number == number && !entry->verified)
+	entry = find(known->database);
+	/* it may have been replaced meanwhile */
+	if (entry && entry->number == known->number && !entry->verified)
 	{
+		entry->number = policy->number;
+		entry->flags = policy->flags;
 		entry->verified = true;
 		publish();
 	}
@@ -196,7 +199,7 @@ next_unverified(uint32 *i)
 	LWLockAcquire(lock, LW_SHARED);
 	while (!OidIsValid(database) && *i < shared->n_databases)
 	{
-		if (!shared->databases[*i].verified && shared->databases[*i].number != 0)
+		if (!shared->databases[*i].verified)
 			database = shared->databases[*i].database;
 		(*i)++;
 	}

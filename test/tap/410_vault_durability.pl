@@ -226,6 +226,12 @@ as_user(sec => q{CALL tde_vault.realm_revoke('pii', ARRAY['alice'])});
 my $new = slurp_file(policy_path());
 put_policy($good);
 is(verdict(alice => 'patients'), 'closed', 'an older policy closes the vault');
+$node->stop_clean;
+$node->start;
+is(verdict(alice => 'patients'), 'closed', 'after a restart, too');
+$node->kill_postmaster;
+$node->start;
+is(verdict(alice => 'patients'), 'closed', 'and after a crash');
 put_policy($new);
 is(verdict(alice => 'patients'), 'not authorized', 'the newest opens it again');
 
