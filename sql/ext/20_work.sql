@@ -82,6 +82,17 @@ AS $$
                THEN coalesce(tde_vault.may_inspect(w.relation), pg_has_role(session_user, 'vault_operator', 'MEMBER'))
                ELSE (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = session_user) END
        OR pg_has_role(session_user, 'vault_operator', 'MEMBER')
+    UNION ALL
+    SELECT NULL, 'rotate master key', d.datname, NULL, m.keys_done, m.keys_total,
+           CASE WHEN m.keys_total > 0 THEN round(100.0 * m.keys_done / m.keys_total, 1) ELSE 0 END,
+           m.started, r.rate,
+           CASE WHEN r.rate > 0 THEN make_interval(secs => round((m.keys_total - m.keys_done) / r.rate)) END,
+           'running', NULL, NULL, 'counts table keys, not pages'
+    FROM tde_vault.master_key_rotation() m
+    LEFT JOIN pg_database d ON d.oid = m.database
+    CROSS JOIN LATERAL (SELECT m.keys_done / nullif(extract(epoch FROM clock_timestamp() - m.started)::double precision, 0) AS rate) r
+    WHERE (SELECT s.rolsuper FROM pg_roles s WHERE s.rolname = session_user)
+       OR pg_has_role(session_user, 'vault_operator', 'MEMBER')
 $$;
 
 CREATE VIEW tde_vault.encryption_progress AS

@@ -154,7 +154,7 @@ CREATE VIEW tde_vault.emergency_unlocks AS SELECT * FROM tde_vault.vault_emergen
 -- A dump carries the policy as statements: pg_dump copies this table joined
 -- with what the policy is at the moment.  Restored, they are rows to look at
 -- and to run by a vault administrator, and nothing more.
-CREATE TABLE tde_vault.vault_script (number integer NOT NULL, statement text NOT NULL);
+CREATE TABLE tde_vault.vault_script (number integer NOT NULL, statement text NOT NULL) USING heap;
 CREATE FUNCTION tde_vault.vault_statements(OUT number integer, OUT statement text)
 RETURNS SETOF record LANGUAGE C STRICT VOLATILE AS 'MODULE_PATHNAME', 'tv_sql_vault_statements';
 COMMENT ON FUNCTION tde_vault.vault_statements() IS

@@ -44,6 +44,10 @@ INSERT INTO matrix VALUES
 	-- The superuser's call gets as far as finding that there is a key.
 	('CALL tde_vault.create_master_key(''another'')',						'42710', '42501', '42501', '42501'),
 	('CALL tde_vault.create_master_key(''another'', ''file:/etc/passwd'')',	'42710', '42501', '42501', '42501'),
+	-- The superuser's call gets as far as finding that it is in a transaction.
+	('CALL tde_vault.rotate_master_key()',									'25001', '42501', '42501', '42501'),
+	('CALL tde_vault.rotate_master_key(for_cluster => true)',				'25001', '42501', '42501', '42501'),
+	('SELECT * FROM tde_vault.master_key_rotation()',						'00000', '42501', '42501', '42501'),
 	('SET tde_vault.cipher = ''aes-256-xts''',								'00000', '00000', '00000', '00000'),
 	('SET tde_vault.enforce_encryption = on',								'00000', '42501', '42501', '42501'),
 	('SHOW tde_vault.key_provider',											'00000', '42501', '42501', '42501'),
