@@ -104,7 +104,7 @@ DO $$ BEGIN
 END $$
 SQL
 my $load_said = '';
-my $load = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-T', 8, '-f', "$dir/tables.sql", '-f', "$dir/rows.sql", '-d', $node->connstr('postgres') ],
+my $load = IPC::Run::start([ 'pgbench', '-n', '-c', 4, '-T', 5, '-f', "$dir/tables.sql", '-f', "$dir/rows.sql", '-d', $node->connstr('postgres') ],
 	'<', \undef, '>', \$load_said, '2>&1');
 my $rotations = 0;
 while ($load->pumpable)
