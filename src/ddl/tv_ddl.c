@@ -6,13 +6,17 @@
 
 #include "ddl/tv_ddl.h"
 
+#include "catalog/pg_authid.h"
 #include "commands/defrem.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 
 #include "attach/tv_attach.h"
 #include "base/tv_settings.h"
+#include "ddl/tv_ddl_cover.h"
 #include "ddl/tv_ddl_parse.h"
 #include "ddl/tv_ddl_parser.h"
 #include "ddl/tv_ddl_tag.h"
@@ -110,20 +114,70 @@ run_with_cipher(const char *cipher, PlannedStmt *pstmt, const char *queryString,
 	AtEOXact_GUC(true, nest);
 }
 
+/*
+ * CREATE ROLE of a role that the extension has made already, as scripts have
+ * it that were written for any server: a notice.  Only when nothing else is
+ * asked for, and of somebody who might create it.
+ */
+static bool
+is_role_of_ours(Node *node)
+{
+	static const char *const roles[] = {"vault_admin", "vault_auditor", "vault_operator"};
+	CreateRoleStmt *stmt = (CreateRoleStmt *) node;
+
+	if (!IsA(node, CreateRoleStmt) || stmt->stmt_type != ROLESTMT_ROLE || stmt->options != NIL ||
+		!has_createrole_privilege(GetUserId()))
+		return false;
+	for (int i = 0; i < lengthof(roles); i++)
+	{
+		if (strcmp(stmt->role, roles[i]) == 0)
+			return OidIsValid(get_role_oid(stmt->role, true));
+	}
+	return false;
+}
+
 static void
-ddl_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-			ProcessUtilityContext context, ParamListInfo params,
-			QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+run(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+	ProcessUtilityContext context, ParamListInfo params,
+	QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	Node	   *stmt = pstmt->utilityStmt;
 	const char *cipher = clause_cipher(stmt);
 
 	if (tv_ddl_call_name(stmt) != NULL)
 		require_hsm((CallStmt *) stmt);
-	if (cipher != NULL)
+	if (is_role_of_ours(stmt))
+		ereport(NOTICE,
+				(errmsg("role \"%s\" exists already, skipping", ((CreateRoleStmt *) stmt)->role),
+				 errdetail("It comes with tde_vault.")));
+	else if (cipher != NULL)
 		run_with_cipher(cipher, pstmt, queryString, context, params, queryEnv, dest, qc);
 	else
 		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+}
+
+static void
+ddl_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	PlannedStmt *revealed = tv_ddl_reveal(pstmt);
+
+	queryString = tv_ddl_covered(queryString);
+	if (revealed == NULL)
+	{
+		run(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		return;
+	}
+	PG_TRY();
+	{
+		run(revealed, queryString, false, context, params, queryEnv, dest, qc);
+	}
+	PG_FINALLY();
+	{
+		tv_ddl_wipe_revealed(revealed);
+	}
+	PG_END_TRY();
 }
 
 void
@@ -132,6 +186,7 @@ tv_ddl_init(void)
 	tv_ddl_check_grammar();
 	tv_attach_replace((void *) raw_parser, "raw_parser", (void *) tv_ddl_raw_parser);
 	tv_ddl_tag_init();
+	tv_ddl_cover_init();
 	next_utility = ProcessUtility_hook;
 	ProcessUtility_hook = ddl_utility;
 }

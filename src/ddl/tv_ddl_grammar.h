@@ -90,9 +90,6 @@ extern TvDdlMatch tv_ddl_match(const TvDdlToken *first, TvDdlStatement *statemen
  */
 extern bool tv_ddl_realm_object(const TvDdlToken **next, bool *schema, const TvDdlToken **name);
 
-/* May there be a password or a PIN among the tokens from here to the last? */
-extern bool tv_ddl_may_hold_secret(const TvDdlToken *token);
-
 /* --- the clause in CREATE TABLE --- */
 
 /*

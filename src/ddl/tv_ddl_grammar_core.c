@@ -5,10 +5,6 @@
  * Each rule returns false at the first token that does not fit, and leaves the
  * parser there.  contrib/doc/language.md has the grammar.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE				/* strcasestr */
-#endif
-
 #include "ddl/tv_ddl_grammar.h"
 
 #include <stddef.h>
@@ -247,18 +243,6 @@ rule_for(Parser *p, const TvDdlToken *first)
 	if (words_at(first, "restore", "database"))
 		return rule(p, ahead(first, 2), TV_DDL_RESTORE_DATABASE, restore_database);
 	return NULL;
-}
-
-bool
-tv_ddl_may_hold_secret(const TvDdlToken *token)
-{
-	for (; !is_last(token); token++)
-	{
-		if (tv_ddl_token_is(token, "password") ||
-			(token->kind == TV_TOKEN_STRING && strcasestr(token->text, "pin-value") != NULL))
-			return true;
-	}
-	return false;
 }
 
 TvDdlMatch

@@ -178,10 +178,12 @@ classify(TvDdlToken *token, int code, const YYSTYPE *value, const char *text)
 			}
 			token->kind = TV_TOKEN_OTHER;
 			return;
+		case PARAM:
+			token->kind = TV_TOKEN_PARAMETER;
+			return;
 		case BCONST:
 		case XCONST:
 		case Op:
-		case PARAM:
 		case TYPECAST:
 		case DOT_DOT:
 		case COLON_EQUALS:
@@ -242,6 +244,8 @@ tv_ddl_tokenize(const char *text)
 	last = append(&tokens);
 	last->kind = complete ? TV_TOKEN_END : TV_TOKEN_BROKEN;
 	last->start = last->end = strlen(text);
+	if (!complete)
+		last->text = text + (last == tokens.token ? 0 : last[-1].end);
 	return tokens.token;
 }
 

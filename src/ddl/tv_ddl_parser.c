@@ -15,22 +15,11 @@
 #include "nodes/parsenodes.h"
 #include "utils/memutils.h"
 
+#include "ddl/tv_ddl_cover.h"
+#include "ddl/tv_ddl_mask.h"
 #include "ddl/tv_ddl_parse.h"
 #include "ddl/tv_ddl_script.h"
-#include "ddl/tv_ddl_suspect.h"
 #include "ddl/tv_ddl_tree.h"
-
-/* A string that may be a password is not repeated, as messages are logged. */
-static void
-throw_syntax_error(const char *text, const TvDdlToken *wrong, bool secret)
-{
-	if (secret && (wrong->kind == TV_TOKEN_STRING || wrong->kind == TV_TOKEN_BROKEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("%s", _("syntax error")),
-				 tv_ddl_errposition(text, wrong->start)));
-	tv_ddl_throw_syntax_error(text, wrong);
-}
 
 /* What stands before the mistake may have one of its own; that comes first. */
 static void
@@ -40,7 +29,7 @@ throw_mistake(const char *text, const TvDdlScript *script)
 
 	(void) tv_ddl_parse(tv_ddl_ordinary_text(text, mistake->statement->start, script),
 						RAW_PARSE_DEFAULT);
-	throw_syntax_error(text, mistake->wrong, script->has_secret);
+	tv_ddl_throw_syntax_error(text, mistake->wrong);
 }
 
 /*
@@ -109,7 +98,7 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 		{
 			raw = statement_of(tree, ours->first);
 			if (raw == NULL || !IsA(raw->stmt, ListenStmt))
-				throw_syntax_error(text, ours->first, false);
+				tv_ddl_throw_syntax_error(text, ours->first);
 			raw->stmt = tv_ddl_make_call(text, ours);
 			statement = lnext(script->statements, statement);
 		}
@@ -117,30 +106,18 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 		{
 			raw = statement_of(tree, part->first);
 			if (raw == NULL || !tv_ddl_apply_clause(text, part, raw))
-				throw_syntax_error(text, part->first, false);
+				tv_ddl_throw_syntax_error(text, part->first);
 			clause = lnext(script->clauses, clause);
 		}
 	}
 }
 
-/*
- * What of ours is in the text.  False: nothing, and the tokens of what may be
- * megabytes of ordinary SQL are forgotten.
- */
+/* Is anything of ours in the text that script is about? */
 static bool
-read_script(const char *text, TvDdlScript *script)
+has_ours(const TvDdlScript *script)
 {
-	MemoryContext tokens = AllocSetContextCreate(CurrentMemoryContext, "tde_vault tokens",
-												 ALLOCSET_DEFAULT_SIZES);
-	MemoryContext before = MemoryContextSwitchTo(tokens);
-
-	tv_ddl_read_script(tv_ddl_tokenize(text), script);
-	MemoryContextSwitchTo(before);
-	if (script->mistake.statement != NULL || script->statements != NIL ||
-		script->clauses != NIL || script->columns != NIL)
-		return true;
-	MemoryContextDelete(tokens);
-	return false;
+	return script->mistake.statement != NULL || script->statements != NIL ||
+		script->clauses != NIL || script->columns != NIL;
 }
 
 /* What is ours in the text is there. */
@@ -159,33 +136,99 @@ parse_script(const char *text, const TvDdlScript *script)
 	return tree;
 }
 
-/* While an error is being reported: do not log the text. */
-static void
-hide_statement(void *arg)
+/*
+ * Parse a text whose tokens are known.  If nothing of ours is in it, the tokens
+ * of what may be megabytes of ordinary SQL are forgotten.
+ */
+static List *
+parse_tokens(const char *text, const TvDdlToken *tokens, MemoryContext context)
 {
-	errhidestmt(true);
+	TvDdlScript script;
+	MemoryContext before = MemoryContextSwitchTo(context);
+
+	tv_ddl_read_script(tokens, &script);
+	MemoryContextSwitchTo(before);
+	if (has_ours(&script))
+		return parse_script(text, &script);
+	MemoryContextDelete(context);
+	return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
+}
+
+/*
+ * A text that has been masked: what it hides stands in the tokens of our
+ * statements as a reference, and is put into the tree of others.
+ */
+static List *
+parse_masked(const char *text, TvDdlHidden *hidden)
+{
+	TvDdlToken *tokens = tv_ddl_tokenize(text);
+	List	   *tree;
+
+	tv_ddl_put_references(tokens, hidden);
+	tree = parse_tokens(text, tokens,
+						AllocSetContextCreate(CurrentMemoryContext, "tde_vault script",
+											  ALLOCSET_SMALL_SIZES));
+	tv_ddl_place_secrets(text, tree, hidden);
+	return tree;
 }
 
 static List *
-parse_with_ours(const char *text)
+parse_suspect(const char *text)
 {
-	TvDdlScript script;
-	ErrorContextCallback hide = {error_context_stack, hide_statement, NULL};
-	List	   *tree;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "tde_vault tokens",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	TvDdlToken *tokens = tv_ddl_tokenize(text);
+	TvDdlHidden *hidden;
+	char	   *masked;
 
-	if (!read_script(text, &script))
-		return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
-	if (script.has_secret)
-		error_context_stack = &hide;
-	tree = parse_script(text, &script);
-	error_context_stack = hide.previous;
+	MemoryContextSwitchTo(before);
+	if (!tv_ddl_mark_secrets(tokens))
+		return parse_tokens(text, tokens, context);
+	masked = pstrdup(text);
+	hidden = tv_ddl_hide(masked, tokens);
+	MemoryContextDelete(context);
+	return parse_masked(masked, hidden);
+}
+
+/* Parse; if that fails and the text may hold a secret, hide that, too. */
+static List *
+parse_carefully(const char *text, TvDdlHidden *hidden)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *volatile tree = NIL;
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		tree = hidden ? parse_masked(text, hidden) : parse_suspect(text);
+	}
+	PG_CATCH();
+	{
+		if (!tv_ddl_body_is_suspect(text))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (error != NULL)
+	{
+		tv_ddl_hide_suspects(text, context);
+		ReThrowError(error);
+	}
 	return tree;
 }
 
 List *
 tv_ddl_raw_parser(const char *text, RawParseMode mode)
 {
-	if (mode != RAW_PARSE_DEFAULT || !tv_ddl_suspect(text))
-		return tv_ddl_parse(text, mode);
-	return parse_with_ours(text);
+	TvDdlHidden *hidden;
+
+	if (mode == RAW_PARSE_DEFAULT && tv_ddl_look_closer(text))
+	{
+		(void) tv_ddl_message_hides(text, &hidden);
+		return parse_carefully(text, hidden);
+	}
+	return tv_ddl_parse(text, mode);
 }

@@ -170,7 +170,6 @@ tv_ddl_read_script(const TvDdlToken *tokens, TvDdlScript *script)
 	const TvDdlToken *token = tokens;
 
 	memset(script, 0, sizeof(*script));
-	script->has_secret = tv_ddl_may_hold_secret(tokens);
 	for (;;)
 	{
 		TvDdlStatement statement;

@@ -32,7 +32,6 @@ typedef struct TvDdlScript
 	List	   *clauses;		/* TvDdlClause, in order */
 	List	   *columns;		/* TvDdlToken ENCRYPTED that may mark a column */
 	TvDdlMistake mistake;		/* nothing behind it has been looked at */
-	bool		has_secret;		/* the text may hold a password or a PIN */
 } TvDdlScript;
 
 /* Look through the tokens of a text. */

@@ -15,7 +15,8 @@ typedef enum TvDdlTokenKind
 	TV_TOKEN_STRING,			/* a string literal, however written */
 	TV_TOKEN_SYMBOL,			/* one character that stands for itself */
 	TV_TOKEN_NUMBER,			/* digits; text has them */
-	TV_TOKEN_OTHER,				/* other number, parameter, operator, bit string */
+	TV_TOKEN_PARAMETER,			/* $1 */
+	TV_TOKEN_OTHER,				/* other number, operator, bit string */
 	TV_TOKEN_BROKEN				/* what follows is no token: quotes left open */
 } TvDdlTokenKind;
 
@@ -25,8 +26,10 @@ typedef struct TvDdlToken
 	TvDdlTokenKind kind;
 	bool		can_name;		/* word: may name an object, like a table */
 	bool		can_name_role;	/* word: may name a role */
+	bool		secret;			/* what it says must not be seen: see tv_ddl_mask.h */
 	char		symbol;			/* of TV_TOKEN_SYMBOL, else 0 */
-	const char *text;			/* word in lower case, name, digits, or string's value */
+	const char *text;			/* word in lower case, name, digits, string's value;
+								 * of TV_TOKEN_BROKEN, the rest of the text */
 	int			start;			/* offsets in the text: [start, end) */
 	int			end;
 } TvDdlToken;

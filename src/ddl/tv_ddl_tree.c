@@ -81,11 +81,11 @@ make_tablespace_encryption(const TvDdlStatement *statement)
 							 arguments, statement->first->start);
 }
 
-/* A PIN in a statement would be in the log, in pg_stat_activity, in history. */
+/* A PIN in a statement would be in the client's history, and in the keyring. */
 static void
 refuse_pin(const char *text, const TvDdlToken *uri)
 {
-	if (strcasestr(uri->text, "pin-value") == NULL)
+	if (!uri->secret)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -112,12 +112,16 @@ $node->safe_psql('postgres', "COPY body FROM '$input'");
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM body'), '>', 1500, 'there is a body of SQL');
 
 # Statements of ours in the repository's own tests do differ, of course.
-my $ours = q{sql ~* '(create\s.*\mmaster\M|\mencryption\s+using\M|\mencrypted\s*[,);]|} .
+my $ours = q{sql ~* $re$(create\s.*\mmaster\M|\mencryption\s+using\M|\mencrypted\s*[,);]|} .
   q{\m(enable|disable|rotate)\s+(master|encryption|database)\M|\mrealm\M|\mvault\M|\mcommand\M|\m(backup|restore)\s+database\M|} .
-  q{\)\s+encryption|\mcreate tablespace.*encryption|create\s+/\*.*master)'};
+  q{\)\s+encryption|\mcreate tablespace.*encryption|create\s+/\*.*master)$re$};
 
-# A text that the server refuses at the word ENCRYPTED we refuse with our own words.
-my $differs = q{d IS NOT NULL AND d <> 'errors: column encryption is not supported yet / syntax error at or near "encrypted"'};
+# A text that the server refuses at the word ENCRYPTED we refuse with our own
+# words.  Where a password stands, our tree has a reference and an error has stars
+# (310_ddl_secrets.pl has more about that).
+my $differs = q{d IS NOT NULL AND d <> 'errors: column encryption is not supported yet / syntax error at or near "encrypted"'} .
+  q{ AND NOT (sql ~* $re$password\s*['$eu%\\/-]|unlock_realm|grant_vault_password|pin-value$re$} .
+  q{ AND (d IN ('trees', 'locations') OR d ~ '[*]{3}'))};
 foreach my $kind (sort keys %count)
 {
 	$node->sql_is(<<"SQL", '', "the same: $kind");

@@ -9,8 +9,9 @@ use TdeVault;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+$ENV{PGCLIENTENCODING} = 'UTF8';
 my $node = TdeVault->create('main', master => '');
-$node->safe_psql('postgres', 'CREATE DATABASE calls TEMPLATE template0');
+$node->safe_psql('postgres', "CREATE DATABASE calls TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'");
 
 # name => parameters; "generated" and "id" at the end stand for OUT parameters
 my %procedure = (

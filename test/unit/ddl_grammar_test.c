@@ -273,12 +273,6 @@ test_statements(void)
 	}
 }
 
-static bool
-secret(const char *text)
-{
-	return tv_ddl_may_hold_secret(ddl_tokenize(&tokens, text));
-}
-
 static void
 test_values(void)
 {
@@ -292,11 +286,6 @@ test_values(void)
 	(void) tv_ddl_match(ddl_tokenize(&tokens, "CREATE MASTER KEY ENCRYPTION BY HSM KEY_ID 'k'"),
 						&statement, &wrong);
 	ok(statement.provider == NULL, "HSM has no provider");
-	ok(secret("RESTORE DATABASE FROM 'p' DECRYPT WITH KEY 'k' VAULT PASSWORD 'x'"), "a password is a secret");
-	ok(secret("RESTORE DATABASE nonsense PASSWORD 'x'"), "also in a statement that is wrong");
-	ok(secret("CREATE MASTER KEY ENCRYPTION BY PROVIDER 'pkcs11:?PIN-value=1' nonsense"), "so is a PIN");
-	ok(secret("SELECT 1; RESTORE DATABASE FROM 'p' DECRYPT WITH KEY 'k' VAULT PASSWORD 'x"), "wherever it stands");
-	ok(!secret("CREATE MASTER KEY ENCRYPTION BY PROVIDER 'file:/k' KEY_ID 'password'"), "the word in a string is none");
 }
 
 /* The clause in a CREATE TABLE: 'y', 'n', or 'w' for wrong */

@@ -47,6 +47,10 @@ ddl_token_end(const char *c)
 		c = strchr(c + 1, *c);
 		return c ? c + 1 : NULL;
 	}
+	if (c[0] == '=' && c[1] == '>')
+		return c + 2;
+	if (*c == '$' && isdigit((unsigned char) c[1]))
+		return c + 1 + strspn(c + 1, "0123456789");
 	if (isdigit((unsigned char) *c))
 		return c + strspn(c, "0123456789");
 	if (!isalpha((unsigned char) *c) && *c != '_')
@@ -76,6 +80,10 @@ ddl_fill(TvDdlToken *token, const char *from, const char *to, char *text)
 	}
 	else if (isdigit((unsigned char) *from))
 		token->kind = TV_TOKEN_NUMBER;
+	else if (*from == '$' && n > 1)
+		token->kind = TV_TOKEN_PARAMETER;
+	else if (n > 1)
+		token->kind = TV_TOKEN_OTHER;
 	else
 	{
 		token->kind = TV_TOKEN_SYMBOL;
@@ -116,6 +124,7 @@ ddl_tokenize(DdlTokens *tokens, const char *text)
 		c = end;
 	}
 	tokens->token[tokens->count].kind = last;
+	tokens->token[tokens->count].text = last == TV_TOKEN_BROKEN ? c : NULL;
 	tokens->token[tokens->count].start = tokens->token[tokens->count].end = (int) (c - text);
 	return tokens->token;
 }

@@ -1,0 +1,190 @@
+/*
+ * tv_ddl_cover.c
+ *	  Secrets of statements: out of each text before anything can show it.
+ *
+ * What a client sends comes by exec_simple_query() or exec_parse_message()
+ * (src/backend/tcop/postgres.c).  Both set debug_query_string and then, before
+ * anything else sees the text, call pgstat_report_activity().  The text is in
+ * memory of the message, which is ours to write to, so it is masked there and
+ * then, and everything that comes later has stars: activity, log_statement,
+ * durations, STATEMENT lines, statistics, plans.
+ *
+ * Texts of SPI and of SQL functions belong to others.  Of those a masked copy
+ * is parsed, and the plan gets the copy as its text.  Their callers' own
+ * messages may still show them; what goes to the log is looked through for
+ * secrets that are in memory.
+ */
+#include "postgres.h"
+
+#include "ddl/tv_ddl_cover.h"
+
+#include "miscadmin.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/elog.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+
+#include "attach/tv_attach.h"
+#include "ddl/tv_ddl_mask.h"
+#include "ddl/tv_ddl_parse.h"
+#include "ddl/tv_ddl_suspect.h"
+
+/* The client's text that is being worked on, and what was taken out of it. */
+static const char *message_text = NULL;
+static bool message_suspect = false;
+static TvDdlHidden *message_hidden = NULL;
+
+static void (*next_report_activity) (BackendState state, const char *text);
+static CachedPlanSource *(*next_create_plan) (RawStmt *raw, const char *text, CommandTag tag);
+static CachedPlanSource *(*next_create_one_shot) (RawStmt *raw, const char *text, CommandTag tag);
+static emit_log_hook_type next_emit_log = NULL;
+
+typedef bool (*Marker) (TvDdlToken *tokens);
+
+/* --- the message ------------------------------------------------------------------- */
+
+/* Mask what marker finds in text, which is ours to write to.  NULL: it finds nothing. */
+static TvDdlHidden *
+mask(char *text, Marker marker)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "tde_vault tokens",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	TvDdlToken *tokens = tv_ddl_tokenize(text);
+	bool		found = marker(tokens);
+	TvDdlHidden *hidden;
+
+	MemoryContextSwitchTo(before);
+	hidden = found ? tv_ddl_hide(text, tokens) : NULL;
+	MemoryContextDelete(context);
+	return hidden;
+}
+
+/* Does a client send texts to this process? */
+static bool
+serves_client(void)
+{
+	return MyBackendType == B_BACKEND || MyBackendType == B_WAL_SENDER ||
+		!IsUnderPostmaster;
+}
+
+static void
+mask_message(char *text)
+{
+	/* an error while it is not masked must not show it */
+	debug_query_string = NULL;
+	message_hidden = mask(text, tv_ddl_mark_secrets);
+	debug_query_string = text;
+}
+
+static void
+report_activity(BackendState state, const char *text)
+{
+	message_text = NULL;
+	message_hidden = NULL;
+	if (state == STATE_RUNNING && text != NULL && text == debug_query_string && serves_client())
+	{
+		message_suspect = tv_ddl_suspect(text);
+		if (message_suspect)
+			mask_message(unconstify(char *, text));
+		message_text = text;
+	}
+	next_report_activity(state, text);
+}
+
+bool
+tv_ddl_look_closer(const char *text)
+{
+	return text == message_text ? message_suspect : tv_ddl_suspect(text);
+}
+
+bool
+tv_ddl_message_hides(const char *text, TvDdlHidden **hidden)
+{
+	*hidden = text == message_text ? message_hidden : NULL;
+	return *hidden != NULL;
+}
+
+void
+tv_ddl_hide_suspects(const char *text, MemoryContext context)
+{
+	MemoryContext before = MemoryContextSwitchTo(context);
+	bool		of_message = text == message_text;
+
+	if (mask(of_message ? unconstify(char *, text) : pstrdup(text), tv_ddl_mark_suspects) != NULL &&
+		of_message)
+		next_report_activity(STATE_RUNNING, text);
+	MemoryContextSwitchTo(before);
+}
+
+/* --- plans -------------------------------------------------------------------------- */
+
+/* What was taken out of the text that a plan is made of. */
+static TvDdlHidden *
+hidden_of_plan(const char *text)
+{
+	TvDdlHidden *hidden;
+
+	if (!tv_ddl_any_hidden())
+		return NULL;
+	return tv_ddl_message_hides(text, &hidden) ? hidden : tv_ddl_hidden_of(text);
+}
+
+const char *
+tv_ddl_covered(const char *text)
+{
+	TvDdlHidden *hidden = text ? hidden_of_plan(text) : NULL;
+
+	return hidden ? hidden->masked : text;
+}
+
+static CachedPlanSource *
+create_plan(RawStmt *raw, const char *text, CommandTag tag)
+{
+	TvDdlHidden *hidden = hidden_of_plan(text);
+	CachedPlanSource *plan = next_create_plan(raw, hidden ? hidden->masked : text, tag);
+
+	if (hidden != NULL)
+		tv_ddl_keep_hidden(hidden, plan->context);
+	return plan;
+}
+
+static CachedPlanSource *
+create_one_shot(RawStmt *raw, const char *text, CommandTag tag)
+{
+	TvDdlHidden *hidden = hidden_of_plan(text);
+
+	/* such a plan uses the text itself: keep that as long as the plan */
+	if (hidden != NULL)
+		tv_ddl_keep_hidden(hidden, CurrentMemoryContext);
+	return next_create_one_shot(raw, hidden ? hidden->masked : text, tag);
+}
+
+/* --- the log ------------------------------------------------------------------------- */
+
+/* What others say of their texts; see the head of this file. */
+static void
+scrub_log(ErrorData *error)
+{
+	tv_ddl_scrub(error->message);
+	tv_ddl_scrub(error->detail);
+	tv_ddl_scrub(error->detail_log);
+	tv_ddl_scrub(error->hint);
+	tv_ddl_scrub(error->context);
+	tv_ddl_scrub(error->internalquery);
+	if (next_emit_log != NULL)
+		next_emit_log(error);
+}
+
+void
+tv_ddl_cover_init(void)
+{
+	next_report_activity = tv_attach_detour((void *) pgstat_report_activity, "pgstat_report_activity",
+											(void *) report_activity);
+	next_create_plan = tv_attach_detour((void *) CreateCachedPlan, "CreateCachedPlan", (void *) create_plan);
+	next_create_one_shot = tv_attach_detour((void *) CreateOneShotCachedPlan, "CreateOneShotCachedPlan",
+											(void *) create_one_shot);
+	next_emit_log = emit_log_hook;
+	emit_log_hook = scrub_log;
+}
