@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define TV_DETOUR_MAX 16
+#define TV_DETOUR_MAX 64
 
 /* What is overwritten, so that no byte is overwritten twice. */
 typedef struct TvDetourPatch
