@@ -148,7 +148,8 @@ run(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		require_hsm((CallStmt *) stmt);
 	if (is_role_of_ours(stmt))
 		ereport(NOTICE,
-				(errmsg("role \"%s\" exists already, skipping", ((CreateRoleStmt *) stmt)->role),
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("role \"%s\" exists already, skipping", ((CreateRoleStmt *) stmt)->role),
 				 errdetail("It comes with tde_vault.")));
 	else if (cipher != NULL)
 		run_with_cipher(cipher, pstmt, queryString, context, params, queryEnv, dest, qc);

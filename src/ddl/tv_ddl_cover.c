@@ -167,12 +167,12 @@ create_one_shot(RawStmt *raw, const char *text, CommandTag tag)
 static void
 scrub_log(ErrorData *error)
 {
-	tv_ddl_scrub(error->message);
-	tv_ddl_scrub(error->detail);
-	tv_ddl_scrub(error->detail_log);
-	tv_ddl_scrub(error->hint);
-	tv_ddl_scrub(error->context);
-	tv_ddl_scrub(error->internalquery);
+	tv_ddl_scrub(error->message, false);
+	tv_ddl_scrub(error->detail, false);
+	tv_ddl_scrub(error->detail_log, false);
+	tv_ddl_scrub(error->hint, false);
+	tv_ddl_scrub(error->context, true);
+	tv_ddl_scrub(error->internalquery, true);
 	if (next_emit_log != NULL)
 		next_emit_log(error);
 }

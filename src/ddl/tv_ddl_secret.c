@@ -396,7 +396,7 @@ scrub_pattern(char *message)
 }
 
 void
-tv_ddl_scrub(char *message)
+tv_ddl_scrub(char *message, bool shows_text)
 {
 	if (message == NULL)
 		return;
@@ -404,7 +404,7 @@ tv_ddl_scrub(char *message)
 	{
 		for (int i = 0; i < hidden->count; i++)
 			scrub_word(message, hidden->secret[i].value, hidden->secret[i].length);
-		for (const TvDdlWord *word = hidden->words; word != NULL; word = word->next)
+		for (const TvDdlWord *word = shows_text ? hidden->words : NULL; word != NULL; word = word->next)
 			scrub_word(message, word->value, word->length);
 	}
 	scrub_pattern(message);

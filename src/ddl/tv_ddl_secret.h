@@ -75,8 +75,9 @@ extern bool tv_ddl_any_hidden(void);
 
 /*
  * Put stars over each secret that occurs in message, which may be NULL, and
- * over each literal behind the word PASSWORD.
+ * over each literal behind the word PASSWORD; if it shows a piece of somebody's
+ * text, also over the literals of bodies that were taken out.
  */
-extern void tv_ddl_scrub(char *message);
+extern void tv_ddl_scrub(char *message, bool shows_text);
 
 #endif							/* TV_DDL_SECRET_H */
