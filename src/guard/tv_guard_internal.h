@@ -9,6 +9,7 @@
 
 #include "access/genam.h"
 #include "nodes/bitmapset.h"
+#include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 
@@ -87,6 +88,7 @@ extern const Bitmapset *tv_guard_no_column(void);
 extern const PlannedStmt *tv_guard_starting(const List *range_table);
 
 extern void tv_guard_copying(bool copying);
+extern void tv_guard_check_fetch(const FetchStmt *stmt);
 extern void tv_guard_query_init(void);
 
 /* --- tv_guard_statistics.c --- */

@@ -20,6 +20,7 @@
 #include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/portal.h"
 #include "utils/selfuncs.h"
 
 #include "base/tv_report.h"
@@ -304,17 +305,33 @@ executor_start(QueryDesc *query, int eflags)
 
 /* The session may have lost what it had when the query was started. */
 static void
-check_again(const QueryDesc *query)
+check_again(const PlannedStmt *stmt)
 {
 	ListCell   *lc;
 
-	foreach(lc, query->plannedstmt->rtable)
+	foreach(lc, stmt->rtable)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
 		if (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId)
 			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
 	}
+}
+
+/*
+ * FETCH: a cursor WITH HOLD has all its rows since the end of its transaction,
+ * and runs no executor any more.
+ */
+void
+tv_guard_check_fetch(const FetchStmt *stmt)
+{
+	Portal		portal = GetPortalByName(stmt->portalname);
+	ListCell   *lc;
+
+	if (!PortalIsValid(portal) || stmt->ismove)
+		return;
+	foreach(lc, portal->stmts)
+		check_again(lfirst(lc));
 }
 
 static void
@@ -336,7 +353,7 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 		run_next(query, direction, count, execute_once);
 		return;
 	}
-	check_again(query);
+	check_again(query->plannedstmt);
 	executor_depth++;
 	PG_TRY();
 	{
