@@ -11,6 +11,8 @@
 # "make test" installed.
 #
 #	KEEP=1		keep the temporary directory
+#	SPILL=1		next to no memory for sorts, hashes and temporary tables, so
+#				that as much as possible goes through sealed temporary files
 #	STANDBY=1	the encrypted server has a streaming standby, and
 #				wal_consistency_checking = all compares every page that WAL
 #				changes there; at the end the standby's pages are verified, and
@@ -67,6 +69,7 @@ start_server()
 		listen_addresses = ''
 		unix_socket_directories = '$tmp'
 		fsync = off
+		$([ -n "${SPILL:-}" ] && printf '%s\n' 'work_mem = 64kB' 'hash_mem_multiplier = 1' 'maintenance_work_mem = 1MB' 'temp_buffers = 800kB' 'logical_decoding_work_mem = 64kB')
 		max_prepared_transactions = 10
 		wal_log_hints = on
 	CONF

@@ -23,6 +23,17 @@ COMMENT ON PROCEDURE tde_vault.decrypt_tablespace(text) IS
 CREATE FUNCTION tde_vault.tablespace_scopes(
     OUT tablespace oid, OUT cipher text, OUT master_id text, OUT since timestamptz)
 RETURNS SETOF record
-LANGUAGE C STRICT SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'tv_sql_tablespaces';
+
+CREATE PROCEDURE tde_vault.encrypt_database(database text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_encrypt_database';
+COMMENT ON PROCEDURE tde_vault.encrypt_database(text) IS
+    'encrypt what is new in a database, and what exists in this one';
+
+CREATE PROCEDURE tde_vault.decrypt_database(database text DEFAULT NULL)
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'tv_sql_decrypt_database';
+COMMENT ON PROCEDURE tde_vault.decrypt_database(text) IS
+    'no longer encrypt what is new in a database';

@@ -147,7 +147,10 @@ rule_after_database(Parser *p, const TvDdlToken *token)
 	if (tv_ddl_token_is(token, "rotate") && words_at(ahead(token, 1), "master", "key"))
 		return rule(p, ahead(token, 1), TV_DDL_ROTATE_MASTER_KEY, rotate_master_key);
 	if (switches_encryption(token))
+	{
+		p->statement->enable = tv_ddl_token_is(token, "enable");
 		return rule(p, ahead(token, 2), TV_DDL_DATABASE_ENCRYPTION, end_of_statement);
+	}
 	if (words_at(token, "enable", "database") || words_at(token, "disable", "database"))
 		return rule(p, ahead(token, 2), TV_DDL_VAULT, tv_ddl_vault_switch);
 	return NULL;

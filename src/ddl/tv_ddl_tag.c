@@ -50,6 +50,8 @@ static const struct
 	{"create_tablespace", "CREATE TABLESPACE"},
 	{"encrypt_tablespace", "ALTER TABLESPACE"},
 	{"decrypt_tablespace", "ALTER TABLESPACE"},
+	{"encrypt_database", "ALTER DATABASE"},
+	{"decrypt_database", "ALTER DATABASE"},
 	{"encrypt_table", "ALTER TABLE"},
 	{"decrypt_table", "ALTER TABLE"},
 	{"rotate_table_key", "ALTER TABLE"}

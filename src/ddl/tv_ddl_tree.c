@@ -127,9 +127,10 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 				arguments = lappend(arguments, text_argument("database", statement->database));
 			return tv_ddl_named_call("rotate_master_key", arguments, statement->first->start);
 		case TV_DDL_DATABASE_ENCRYPTION:
-			refuse_unsupported(text, statement, "ALTER DATABASE ENABLE or DISABLE ENCRYPTION",
-							   "Use ALTER DATABASE ... SET default_table_access_method = " HEAP_AM_NAME " to encrypt new tables.");
-			break;
+			if (statement->database != NULL)
+				arguments = list_make1(text_argument("database", statement->database));
+			return tv_ddl_named_call(statement->enable ? "encrypt_database" : "decrypt_database",
+									 arguments, statement->first->start);
 		case TV_DDL_TABLE_ENCRYPTION:
 			if (!statement->enable && statement->cipher != NULL)
 				ereport(ERROR,

@@ -139,6 +139,14 @@ table_of(Relation rel)
 	return OidIsValid(table) ? table : RelationGetRelid(rel);
 }
 
+/* Catalogs are in the scope of a tablespace, but not in that of a database. */
+static bool
+is_in_scope(const RelFileNode *node, Oid table, TvKeyringScope *scope)
+{
+	return tv_keyring_scope_of(node, scope) &&
+		(OidIsValid(scope->tablespace) || table >= FirstNormalObjectId);
+}
+
 static void
 seal_temporary(TvPageFile *file)
 {
@@ -208,7 +216,7 @@ tv_page_new_plain_table_file(Relation rel, const RelFileNode *node, char persist
 		return;
 	}
 	table = base_table(rel);	/* reads catalogs */
-	if (tv_keyring_scope_of(node, &scope))
+	if (is_in_scope(node, table, &scope))
 		seal_in_scope(tv_page_file(rnode), table, persistence, &scope);
 	else if (tv_statistics_is_catalog(table))
 		new_statistics_file(rnode, table);
@@ -220,7 +228,7 @@ decide_by_scope(TvPageFile *file, Relation rel)
 {
 	TvKeyringScope scope;
 
-	if (tv_keyring_scope_of(&file->rnode.node, &scope))
+	if (is_in_scope(&file->rnode.node, table_of(rel), &scope))
 		seal_in_scope(file, table_of(rel), rel->rd_rel->relpersistence, &scope);
 	else
 		file->state = TV_STATE_PLAIN;
@@ -464,11 +472,11 @@ tv_page_decide_moved(SMgrRelation source, SMgrRelation target, char persistence)
 	/* a copy that is no move of a relation stays what it was */
 	if (temporary || rel == NULL)
 		tv_page_inherit(source->smgr_rnode, to, persistence, false);
-	else if (tv_keyring_scope_of(&to.node, &scope) &&
+	else if (is_in_scope(&to.node, table_of(rel), &scope) &&
 			 (!tv_keyring_lookup(&source->smgr_rnode.node, &known) || known.dropped ||
 			  known.plain || known.released))
 		seal_in_scope(file, table_of(rel), persistence, &scope);
-	else if (tv_keyring_scope_of(&to.node, &scope) || is_sealed_everywhere(rel))
+	else if (is_in_scope(&to.node, table_of(rel), &scope) || is_sealed_everywhere(rel))
 		tv_page_inherit(source->smgr_rnode, to, persistence, false);
 	else
 		file->state = TV_STATE_PLAIN;

@@ -76,6 +76,9 @@ extern void tv_page_adopt_sequence(Oid seqid, Oid table);
 /* The table that owns the sequence became plain, or will: so does the sequence. */
 extern void tv_page_release_sequence(Oid seqid);
 
+/* The sequence is in a scope: seal it, if it is not, by writing it anew. */
+extern void tv_page_seal_sequence(Oid seqid);
+
 /* Is the sequence, which is not temporary, bound to a table's key?  To which? */
 extern bool tv_page_sequence_binding(Oid seqid, TvKeyringFile *known);
 

@@ -160,3 +160,9 @@ tv_page_adopt_sequence(Oid seqid, Oid table)
 	bound = remember(bound, seqid);
 	rewrite(seqid, persistence, InvalidOid);
 }
+
+void
+tv_page_seal_sequence(Oid seqid)
+{
+	rewrite(seqid, lock_sequence(seqid), InvalidOid);
+}

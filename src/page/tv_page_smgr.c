@@ -18,6 +18,7 @@
 
 #include "attach/tv_attach.h"
 #include "base/tv_report.h"
+#include "keyring/tv_keyring_scope.h"
 #include "page/tv_heap_am.h"
 #include "page/tv_page_codec.h"
 #include "page/tv_page_decide.h"
@@ -393,6 +394,9 @@ tv_page_drop_database(Oid database)
 {
 	TvError		err;
 
+	if (tv_keyring_scope(InvalidOid, database, NULL) &&
+		tv_keyring_set_scope(InvalidOid, database, TV_CIPHER_NONE, 0, &err) != TV_OK)
+		tv_report(WARNING, &err);
 	tv_sidecar_unlink_database(database);
 	if (tv_keyring_drop_database(database, &err) != TV_OK)
 		tv_report(WARNING, &err);

@@ -25,7 +25,13 @@
 #define DIRECTORY_SUFFIX "_tablespaces"
 #define SAME_NAME_MAX 1000		/* directories of tablespaces that were renamed */
 
-/* Tablespaces whose scope ends with the transaction, if it aborts or commits. */
+/* Scopes that end with the transaction, if it aborts or commits. */
+typedef struct ScopeName
+{
+	Oid			tablespace;		/* one of them is 0 */
+	Oid			database;
+} ScopeName;
+
 static List *begun = NIL;
 static List *ended = NIL;
 
@@ -108,15 +114,17 @@ tv_tablespace_follow_directory(const char *location)
 
 /* After commit or abort: must not throw. */
 static void
-end_scopes(List *tablespaces)
+end_scopes(List *scopes)
 {
 	ListCell   *lc;
 	TvError		err;
 
-	foreach(lc, tablespaces)
+	foreach(lc, scopes)
 	{
-		if (tv_keyring_scope(lfirst_oid(lc), InvalidOid, NULL) &&
-			tv_keyring_set_scope(lfirst_oid(lc), InvalidOid, TV_CIPHER_NONE, 0, &err) != TV_OK)
+		ScopeName  *scope = lfirst(lc);
+
+		if (tv_keyring_scope(scope->tablespace, scope->database, NULL) &&
+			tv_keyring_set_scope(scope->tablespace, scope->database, TV_CIPHER_NONE, 0, &err) != TV_OK)
 			tv_report(WARNING, &err);
 	}
 }
@@ -142,17 +150,35 @@ end_of_transaction(XactEvent event, void *arg)
 }
 
 static List *
-remember(List *tablespaces, Oid tablespace)
+remember(List *scopes, Oid tablespace, Oid database)
 {
 	static bool registered = false;
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	ScopeName  *scope = palloc(sizeof(*scope));
 
 	if (!registered)
 		RegisterXactCallback(end_of_transaction, NULL);
 	registered = true;
-	tablespaces = list_append_unique_oid(tablespaces, tablespace);
+	scope->tablespace = tablespace;
+	scope->database = database;
+	scopes = lappend(scopes, scope);
 	MemoryContextSwitchTo(old);
-	return tablespaces;
+	return scopes;
+}
+
+static List *
+forget(List *scopes, Oid tablespace, Oid database)
+{
+	ListCell   *lc;
+
+	foreach(lc, scopes)
+	{
+		ScopeName  *scope = lfirst(lc);
+
+		if (scope->tablespace == tablespace && scope->database == database)
+			scopes = foreach_delete_current(scopes, lc);
+	}
+	return scopes;
 }
 
 uint64
@@ -175,21 +201,40 @@ tv_tablespace_master(const char *key_id)
 	return found;
 }
 
-void
-tv_tablespace_encrypt(Oid tablespace, TvCipher cipher, uint64 master)
+static void
+begin_scope(Oid tablespace, Oid database, TvCipher cipher, uint64 master)
 {
 	TvError		err;
 
-	if (!tv_keyring_scope(tablespace, InvalidOid, NULL))
-		begun = remember(begun, tablespace);
-	ended = list_delete_oid(ended, tablespace);
-	if (tv_keyring_set_scope(tablespace, InvalidOid, cipher, master, &err) != TV_OK)
+	if (!tv_keyring_scope(tablespace, database, NULL))
+		begun = remember(begun, tablespace, database);
+	ended = forget(ended, tablespace, database);
+	if (tv_keyring_set_scope(tablespace, database, cipher, master, &err) != TV_OK)
 		tv_report(ERROR, &err);
+}
+
+void
+tv_tablespace_encrypt(Oid tablespace, TvCipher cipher, uint64 master)
+{
+	begin_scope(tablespace, InvalidOid, cipher, master);
 }
 
 void
 tv_tablespace_release(Oid tablespace)
 {
 	if (tv_keyring_scope(tablespace, InvalidOid, NULL))
-		ended = remember(ended, tablespace);
+		ended = remember(ended, tablespace, InvalidOid);
+}
+
+void
+tv_database_encrypt(Oid database, TvCipher cipher)
+{
+	begin_scope(InvalidOid, database, cipher, 0);
+}
+
+void
+tv_database_release(Oid database)
+{
+	if (tv_keyring_scope(InvalidOid, database, NULL))
+		ended = remember(ended, InvalidOid, database);
 }

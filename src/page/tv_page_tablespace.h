@@ -34,4 +34,8 @@ extern void tv_tablespace_encrypt(Oid tablespace, TvCipher cipher, uint64 master
 /* When the transaction commits, nothing is any more. */
 extern void tv_tablespace_release(Oid tablespace);
 
+/* The same for new tables, indexes and sequences of a database; not catalogs. */
+extern void tv_database_encrypt(Oid database, TvCipher cipher);
+extern void tv_database_release(Oid database);
+
 #endif							/* TV_PAGE_TABLESPACE_H */

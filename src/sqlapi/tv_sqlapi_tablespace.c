@@ -1,12 +1,13 @@
 /*
  * tv_sqlapi_tablespace.c
- *	  SQL procedures that make and change encrypted tablespaces.
+ *	  SQL procedures that make and change encrypted tablespaces and databases.
  */
 #include "postgres.h"
 
 #include <unistd.h>
 
 #include "catalog/pg_tablespace_d.h"
+#include "commands/dbcommands.h"
 #include "commands/tablespace.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -28,6 +29,8 @@ PG_FUNCTION_INFO_V1(tv_sql_create_tablespace);
 PG_FUNCTION_INFO_V1(tv_sql_encrypt_tablespace);
 PG_FUNCTION_INFO_V1(tv_sql_decrypt_tablespace);
 PG_FUNCTION_INFO_V1(tv_sql_tablespaces);
+PG_FUNCTION_INFO_V1(tv_sql_encrypt_database);
+PG_FUNCTION_INFO_V1(tv_sql_decrypt_database);
 
 static char *
 optional_text(FunctionCallInfo fcinfo, int n)
@@ -204,4 +207,47 @@ tv_sql_tablespaces(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+static Oid
+database_argument(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(0) ? MyDatabaseId : get_database_oid(optional_text(fcinfo, 0), false);
+}
+
+/* encrypt_database(database) */
+Datum
+tv_sql_encrypt_database(PG_FUNCTION_ARGS)
+{
+	TvKeyringMaster master;
+	Oid			database;
+	int			count = 0;
+
+	check_call(fcinfo, "ALTER DATABASE", false);
+	database = database_argument(fcinfo);
+	if (!tv_keyring_master_for(database, &master))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_KEY_MISSING),
+				 errmsg("database \"%s\" has no master key to encrypt with", get_database_name(database)),
+				 errhint("Make it first, in that database: CREATE MASTER KEY ENCRYPTION BY HSM KEY_ID 'id'.")));
+	tv_database_encrypt(database, (TvCipher) tv_setting_cipher);
+	if (database == MyDatabaseId)
+		count = tv_worker_encrypt_database((TvCipher) tv_setting_cipher);
+	ereport(NOTICE,
+			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+			 errmsg("what is new in database \"%s\" is encrypted from now on", get_database_name(database)),
+			 errdetail_plural("%d relation that exists is being encrypted.",
+							  "%d relations that exist are being encrypted.", count, count),
+			 database == MyDatabaseId ? errhint("See tde_vault.encryption_progress.") :
+			 errhint("Give the statement in that database to encrypt what exists.")));
+	PG_RETURN_VOID();
+}
+
+/* decrypt_database(database) */
+Datum
+tv_sql_decrypt_database(PG_FUNCTION_ARGS)
+{
+	check_call(fcinfo, "ALTER DATABASE", false);
+	tv_database_release(database_argument(fcinfo));
+	PG_RETURN_VOID();
 }

@@ -33,6 +33,9 @@ extern void tv_worker_encrypt(Oid table, TvCipher cipher);
  */
 extern int	tv_worker_encrypt_tablespace(Oid tablespace, TvCipher cipher);
 
+/* Likewise everything of this database but its catalogs; it is encrypted. */
+extern int	tv_worker_encrypt_database(TvCipher cipher);
+
 /* The other way; a worker begins when the transaction has committed. */
 extern void tv_worker_decrypt(Oid table);
 

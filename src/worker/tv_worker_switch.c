@@ -326,9 +326,9 @@ tv_worker_encrypt(Oid table, TvCipher cipher)
 
 /* --- tablespaces ----------------------------------------------------------------- */
 
-/* Tables and materialised views, then indexes, of the tablespace; in OID order. */
+/* Those of a kind in the tablespace (0: in any), in OID order. */
 static List *
-relations_in(Oid tablespace, bool indexes)
+relations_in(Oid tablespace, char relkind)
 {
 	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(pg_class, ClassOidIndexId, true, NULL, 0, NULL);
@@ -338,10 +338,11 @@ relations_in(Oid tablespace, bool indexes)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-		bool		fits = indexes ? form->relkind == RELKIND_INDEX :
-			form->relkind == RELKIND_RELATION || form->relkind == RELKIND_MATVIEW;
 
-		if (fits && form->reltablespace == tablespace && form->oid >= FirstNormalObjectId &&
+		/* pages of other access methods may not be as the server's */
+		if (form->relkind == relkind &&
+			(!RELKIND_HAS_TABLE_AM(relkind) || form->relam == HEAP_TABLE_AM_OID) &&
+			(!OidIsValid(tablespace) || form->reltablespace == tablespace) && form->oid >= FirstNormalObjectId &&
 			form->relpersistence != RELPERSISTENCE_TEMP)
 			found = lappend_oid(found, form->oid);
 	}
@@ -411,10 +412,32 @@ tv_worker_encrypt_tablespace(Oid tablespace, TvCipher cipher)
 
 	check_state("ALTER TABLESPACE ENABLE ENCRYPTION");
 	/* tables first: their indexes come along */
-	foreach(lc, relations_in(tablespace, false))
+	foreach(lc, list_concat(relations_in(tablespace, RELKIND_RELATION),
+							relations_in(tablespace, RELKIND_MATVIEW)))
 		count += seal_table_in(lfirst_oid(lc), cipher);
-	foreach(lc, relations_in(tablespace, true))
+	foreach(lc, relations_in(tablespace, RELKIND_INDEX))
 		count += seal_index_in(lfirst_oid(lc), cipher);
+	return count;
+}
+
+int
+tv_worker_encrypt_database(TvCipher cipher)
+{
+	int			count = tv_worker_encrypt_tablespace(InvalidOid, cipher);
+	ListCell   *lc;
+
+	/* those that no table owns: a page each, written anew at once */
+	foreach(lc, relations_in(InvalidOid, RELKIND_SEQUENCE))
+	{
+		Relation	rel = try_relation_open(lfirst_oid(lc), AccessExclusiveLock);
+		bool		due = rel != NULL && !is_sealed(rel);
+
+		if (rel != NULL)
+			relation_close(rel, NoLock);
+		if (due)
+			tv_page_seal_sequence(lfirst_oid(lc));
+		count += due;
+	}
 	return count;
 }
 
