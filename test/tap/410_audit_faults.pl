@@ -103,7 +103,7 @@ $node->safe_psql('postgres', 'DROP TABLE t');
 $node->safe_psql('postgres', 'CHECKPOINT');
 is($node->safe_psql('postgres', "SELECT count(*) FROM tde_vault.audit_log WHERE event_type = 'TABLE_KEY_DROPPED' AND (detail->>'table_oid')::oid = $table"),
 	1, 'and its end');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM tde_vault.keys WHERE kind = 'table' AND database = 0}), 1,
+is($node->safe_psql('postgres', q{SELECT count(*) FROM tde_vault.keys WHERE kind = 'table' AND database IS NULL}), 1,
 	'the log has a key of its own');
 
 # --- files ------------------------------------------------------------------------------
