@@ -10,6 +10,7 @@
 
 #include "../unit/ddl_tokens.h"
 #include "ddl/tv_ddl_grammar.h"
+#include "ddl/tv_ddl_mask.h"
 #include "ddl/tv_ddl_suspect.h"
 
 int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -74,6 +75,29 @@ check_table(const DdlTokens *all, const TvDdlToken *first)
 	}
 }
 
+/* What is marked can be hidden, and a password of a statement of ours is marked. */
+static void
+check_marks(DdlTokens *all, bool (*marker) (TvDdlToken *))
+{
+	TvDdlStatement statement;
+	const TvDdlToken *wrong = NULL;
+	bool		any = marker(all->token);
+	bool		found = false;
+
+	for (int i = 0; i <= all->count; i++)
+	{
+		const TvDdlToken *token = &all->token[i];
+
+		found |= token->secret;
+		require(!token->secret || token->kind == TV_TOKEN_STRING ||
+				token->kind == TV_TOKEN_PARAMETER || token->kind == TV_TOKEN_BROKEN);
+	}
+	require(any == found);
+	if (marker == tv_ddl_mark_secrets && tv_ddl_match(all->token, &statement, &wrong) == TV_DDL_OURS &&
+		statement.secret != NULL)
+		require(statement.secret->secret || strspn(statement.secret->text, "*") == strlen(statement.secret->text));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -91,5 +115,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_statement(&tokens, first + i, text);
 		check_table(&tokens, first + i);
 	}
+	check_marks(&tokens, tv_ddl_mark_secrets);
+	(void) ddl_tokenize(&tokens, text);
+	check_marks(&tokens, tv_ddl_mark_suspects);
 	return 0;
 }
