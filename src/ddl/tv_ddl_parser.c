@@ -64,16 +64,20 @@ stands_in(const TvDdlToken *token, const RawStmt *raw)
 		(raw->stmt_len == 0 || token->start < raw->stmt_location + raw->stmt_len);
 }
 
-/* The statement of tree that the token stands in, or NULL. */
+/*
+ * The statement of tree, at *place or behind it, that the token stands in, or
+ * NULL.  Tokens are asked for in the order of the text, so that a script of many
+ * statements takes time for each, not for each pair.
+ */
 static RawStmt *
-statement_of(List *tree, const TvDdlToken *token)
+statement_of(List *tree, int *place, const TvDdlToken *token)
 {
-	ListCell   *lc;
-
-	foreach(lc, tree)
+	for (; *place < list_length(tree); (*place)++)
 	{
-		if (stands_in(token, lfirst_node(RawStmt, lc)))
-			return lfirst(lc);
+		RawStmt    *raw = list_nth_node(RawStmt, tree, *place);
+
+		if (stands_in(token, raw))
+			return raw;
 	}
 	return NULL;
 }
@@ -87,6 +91,7 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 {
 	ListCell   *statement = list_head(script->statements);
 	ListCell   *clause = list_head(script->clauses);
+	int			place = 0;
 
 	while (statement != NULL || clause != NULL)
 	{
@@ -96,7 +101,7 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 
 		if (part == NULL || (ours != NULL && ours->first->start < part->first->start))
 		{
-			raw = statement_of(tree, ours->first);
+			raw = statement_of(tree, &place, ours->first);
 			if (raw == NULL || !IsA(raw->stmt, ListenStmt))
 				tv_ddl_throw_syntax_error(text, ours->first);
 			raw->stmt = tv_ddl_make_call(text, ours);
@@ -104,7 +109,7 @@ complete_tree(const char *text, const TvDdlScript *script, List *tree)
 		}
 		else
 		{
-			raw = statement_of(tree, part->first);
+			raw = statement_of(tree, &place, part->first);
 			if (raw == NULL || !tv_ddl_apply_clause(text, part, raw))
 				tv_ddl_throw_syntax_error(text, part->first);
 			clause = lnext(script->clauses, clause);
