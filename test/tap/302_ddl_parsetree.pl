@@ -113,7 +113,7 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM body'), '>', 1500, 'th
 
 # Statements of ours in the repository's own tests do differ, of course.
 my $ours = q{sql ~* $re$(create\s.*\mmaster\M|\mencryption\s+using\M|\mencrypted\s*[,);]|} .
-  q{\m(enable|disable|rotate)\s+(master|encryption|database)\M|\mrealm\M|\mvault\M|\mcommand\M|\m(backup|restore)\s+database\M|} .
+  q{\m(enable|disable|rotate)\s+(master|encryption|database)\M|\mrealm\M|\mvault\M|\mcommand\M|\memergency\M|\m(backup|restore)\s+database\M|} .
   q{\)\s+encryption|\mcreate tablespace.*encryption|create\s+/\*.*master)$re$};
 
 # A text that the server refuses at the word ENCRYPTED we refuse with our own
