@@ -131,7 +131,8 @@ start_workers(bool standby)
 		Turn		turn = {&key, standby, active < tv_setting_max_workers};
 		int			i;
 
-		if (!key.work || !tv_keyring_key(key.id, 0, &newest) || newest.epoch != key.epoch)
+		if (!key.work || key.files == 0 || !tv_keyring_key(key.id, 0, &newest) ||
+			newest.epoch != key.epoch)
 			continue;
 		i = tv_worker_slot(&key);
 		if (i < 0)
@@ -153,6 +154,22 @@ start_workers(bool standby)
 		waiting = waiting || !key.paused;
 	}
 	return waiting;
+}
+
+/* Operations of keys that are gone: tables or databases were dropped. */
+static void
+forget_dropped(void)
+{
+	TvWorkerOperation operation;
+	TvKeyringKey key;
+
+	for (int i = 0; tv_worker_operation(i, &operation); i++)
+	{
+		if (operation.state != TV_WORKER_FREE && operation.state != TV_WORKER_DONE &&
+			operation.pid == 0 &&
+			(!tv_keyring_key(operation.key, 0, &key) || key.files == 0))
+			tv_worker_set_state(i, TV_WORKER_FREE);
+	}
 }
 
 /* Keys older than the setting allows: a worker rotates them. */
@@ -227,6 +244,7 @@ tv_worker_launcher_main(Datum main_arg)
 		}
 		if (!standby)
 			find_old_keys();
+		forget_dropped();
 		busy = start_workers(standby);
 		destroy_old_versions();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
