@@ -34,7 +34,7 @@ bool		tv_setting_audit_writes = false;
 bool		tv_setting_audit_ddl = true;
 
 int			tv_setting_max_workers = 2;
-int			tv_setting_worker_cost_limit = 1000;
+int			tv_setting_worker_cost_limit = 500;
 int			tv_setting_worker_cost_delay = 10;
 int			tv_setting_key_rotation_days = 0;
 
@@ -167,7 +167,7 @@ tv_settings_init(void)
 							"Cost after which a background worker rests.",
 							"Looking at a page costs 1, writing it anew 20 more.",
 							&tv_setting_worker_cost_limit,
-							1000, 1, 1000000,
+							500, 1, 1000000,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("tde_vault.worker_cost_delay",
