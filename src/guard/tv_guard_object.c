@@ -193,6 +193,20 @@ is_ours(Oid class, Oid object)
 	return getExtensionOfObject(class, object) == extension;
 }
 
+/* The row type of a relation, or its array: made with it, also for the files of a rewrite. */
+static bool
+is_row_type(Oid type)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, type);
+	bool		result = HeapTupleIsValid(tuple) &&
+		(OidIsValid(((Form_pg_type) GETSTRUCT(tuple))->typrelid) ||
+		 OidIsValid(((Form_pg_type) GETSTRUCT(tuple))->typelem));
+
+	tv_guard_end_lookup(&lookup);
+	return result;
+}
+
 static void
 check_ours(Oid class, Oid object, const char *what)
 {
@@ -397,7 +411,8 @@ after_create(Oid class, Oid object, int column)
 		check_language(object);
 	if (!tv_vault_on())
 		return;
-	check_ours(class, object, "making");
+	if (class != TypeRelationId || !is_row_type(object))
+		check_ours(class, object, "making");
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);

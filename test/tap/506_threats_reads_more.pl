@@ -98,6 +98,10 @@ like(run_as('mallory', $_), qr/^(?!.*ERROR)/s, "monitoring: $_")
 	'SELECT * FROM pg_locks;', 'SELECT * FROM pg_stat_all_indexes;', 'SELECT reltuples FROM pg_class;', 'VACUUM; ANALYZE;', 'CHECKPOINT;',
 	'\d secret.patients', '\dt+ secret.*');
 
+unlike(run_as('mallory', q{SELECT format('VACUUM FULL %s', oid::regclass) FROM pg_class WHERE relkind = 'r' AND relnamespace IN ('tde_vault'::regnamespace, 'public'::regnamespace) \gexec}), qr/ERROR/, 'VACUUM FULL of what is in no realm');
+attack('a table in the schema of the vault', 'mallory', 'CREATE TABLE tde_vault.planted (i int);', REFUSED);
+attack('a type in the schema of the vault', 'mallory', 'CREATE TYPE tde_vault.planted AS (i int);', REFUSED);
+
 like(run_as('alice', UNLOCK . 'SELECT count(*), min(ssn) FROM secret.patients;'), qr/60\|qmarker/, 'nothing is gone');
 $node->stop;
 done_testing();
