@@ -62,7 +62,7 @@ cipher_argument(const char *name)
 }
 
 static void
-check_call(FunctionCallInfo fcinfo, const char *statement, bool alone)
+check_call(FunctionCallInfo fcinfo, const char *statement)
 {
 	if (!tv_page_attached())
 		ereport(ERROR,
@@ -75,9 +75,12 @@ check_call(FunctionCallInfo fcinfo, const char *statement, bool alone)
 				 errmsg("permission denied for %s", statement),
 				 errhint("Must be superuser to change whether a tablespace is encrypted.")));
 	PreventCommandIfReadOnly(statement);
-	/* as PreventInTransactionBlock(): directories are not rolled back */
-	if (alone && (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-				  castNode(CallContext, fcinfo->context)->atomic))
+	/*
+	 * As PreventInTransactionBlock(): directories are not rolled back, nor are
+	 * files that other sessions make meanwhile.
+	 */
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("%s cannot run inside a transaction block", statement)));
@@ -114,7 +117,7 @@ tv_sql_create_tablespace(PG_FUNCTION_ARGS)
 	uint64		master = 0;
 	Oid			tablespace;
 
-	check_call(fcinfo, "CREATE TABLESPACE", true);
+	check_call(fcinfo, "CREATE TABLESPACE");
 	if (key_id != NULL)
 		master = tv_tablespace_master(key_id);
 	stmt->tablespacename = required_text(fcinfo, 0, "name");
@@ -160,7 +163,7 @@ tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 	Oid			tablespace;
 	int			count;
 
-	check_call(fcinfo, "ALTER TABLESPACE", false);
+	check_call(fcinfo, "ALTER TABLESPACE");
 	tablespace = tablespace_argument(fcinfo);
 	tv_tablespace_encrypt(tablespace, cipher, 0);
 	count = tv_worker_encrypt_tablespace(tablespace, cipher);
@@ -177,7 +180,7 @@ tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 Datum
 tv_sql_decrypt_tablespace(PG_FUNCTION_ARGS)
 {
-	check_call(fcinfo, "ALTER TABLESPACE", false);
+	check_call(fcinfo, "ALTER TABLESPACE");
 	tv_tablespace_release(tablespace_argument(fcinfo));
 	PG_RETURN_VOID();
 }
@@ -223,7 +226,7 @@ tv_sql_encrypt_database(PG_FUNCTION_ARGS)
 	Oid			database;
 	int			count = 0;
 
-	check_call(fcinfo, "ALTER DATABASE", false);
+	check_call(fcinfo, "ALTER DATABASE");
 	database = database_argument(fcinfo);
 	if (!tv_keyring_master_for(database, &master))
 		ereport(ERROR,
@@ -247,7 +250,7 @@ tv_sql_encrypt_database(PG_FUNCTION_ARGS)
 Datum
 tv_sql_decrypt_database(PG_FUNCTION_ARGS)
 {
-	check_call(fcinfo, "ALTER DATABASE", false);
+	check_call(fcinfo, "ALTER DATABASE");
 	tv_database_release(database_argument(fcinfo));
 	PG_RETURN_VOID();
 }

@@ -67,7 +67,7 @@ static TvStatus
 damaged(TvError *err, Oid database, TvStatus status, const char *what)
 {
 	(void) tv_error(err, status, "vault policy of database %u %s", database, what);
-	tv_error_hint(err, "Restore the file \"" VAULT_DIR "/%u\" from a backup of this server, or have a vault administrator recover the vault.",
+	tv_error_hint(err, "Restore the file \"" VAULT_DIR "/%u\" from a backup of this server.",
 				  database);
 	return status;
 }
