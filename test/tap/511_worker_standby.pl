@@ -56,7 +56,7 @@ $primary->sql_is($rows, $sum, 'the half encrypted table is read');
 $primary->sql_is(q{SELECT tde_vault.is_encrypted('t')}, 'f', 'and is not called encrypted');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 $standby->sql_is($rows, $sum, 'also on the standby');
-$standby->sql_is(q{SELECT state IN ('paused', 'done by the primary') FROM tde_vault.encryption_progress}, 't', 'which says who works');
+ok($standby->poll_query_until('postgres', q{SELECT state IN ('paused', 'done by the primary') FROM tde_vault.encryption_progress}), 'which says who works');
 $primary->safe_psql('postgres', 'CALL tde_vault.resume(' . $primary->safe_psql('postgres', $id) . ')');
 ok($primary->poll_query_until('postgres', $working), 'it is resumed');
 
