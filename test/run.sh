@@ -45,14 +45,16 @@ cleanup()
 
 # --- running -----------------------------------------------------------------
 
-# Run a command as the user that servers run as.
+# Run a command as the user that servers run as, who may not be allowed into the
+# directory that this was started in: programs would complain.
 as_server()
-{
+(
+	cd "$tmp" || exit
 	if [ "$(id -u)" = 0 ]
 	then runuser -u postgres -- env -i HOME="$tmp" LANG=C PATH="$bindir:/usr/bin:/bin:/usr/sbin:/sbin" SOFTHSM2_CONF="$tmp/server/softhsm2.conf" "$@"
 	else env -u PGHOST -u PGPORT -u PGDATABASE -u PGUSER PATH="$bindir:$PATH" SOFTHSM2_CONF="$tmp/server/softhsm2.conf" "$@"
 	fi
-}
+)
 
 # report SUITE PASSED FAILED SKIPPED SECONDS LOG
 report()
