@@ -32,6 +32,7 @@ int			tv_setting_audit_file_size = 64 * 1024;
 bool		tv_setting_audit_reads = false;
 bool		tv_setting_audit_writes = false;
 bool		tv_setting_audit_ddl = true;
+bool		tv_setting_audit_realm_reads = true;
 
 int			tv_setting_max_workers = 2;
 int			tv_setting_worker_cost_limit = 500;
@@ -140,6 +141,13 @@ tv_settings_init(void)
 							 "Inside realms everything is audited.",
 							 &tv_setting_audit_reads,
 							 false,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("tde_vault.audit_realm_reads",
+							 "Audit reads that a realm allows.",
+							 "Reads that it refuses, and those by an emergency unlock, always are.",
+							 &tv_setting_audit_realm_reads,
+							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("tde_vault.audit_writes",

@@ -43,6 +43,9 @@ extern bool tv_setting_audit_reads;
 extern bool tv_setting_audit_writes;
 extern bool tv_setting_audit_ddl;
 
+/* Audit reads that a realm allows?  Refusals and emergencies always are. */
+extern bool tv_setting_audit_realm_reads;
+
 /* Background work: workers at a time, and how they rest, as vacuum does. */
 extern int	tv_setting_max_workers;
 extern int	tv_setting_worker_cost_limit;

@@ -154,7 +154,10 @@ tv_vault_audit_answer(const TvAnswer *answer, const char *object, TvAction actio
 {
 	TvAuditEvent event = {"REALM_ACCESS", TV_AUDIT_INFO, TV_AUDIT_ALLOWED};
 	bool		allowed = answer->verdict == TV_ANSWER_ALLOW;
+	bool		plain_read = allowed && !answer->emergency && action == TV_ACTION_SELECT;
 
+	if (plain_read && !tv_setting_audit_realm_reads)
+		return;
 	if (answer->verdict == TV_ANSWER_RULE)
 		event.type = "RULE_VIOLATION";
 	if (!allowed)
@@ -168,6 +171,5 @@ tv_vault_audit_answer(const TvAnswer *answer, const char *object, TvAction actio
 	event.object = object;
 	event.action = tv_vault_action_name(action);
 	event.reason = reason_of(answer);
-	tv_audit(&event, !allowed || answer->emergency || action != TV_ACTION_SELECT ||
-			 tv_setting_audit_reads);
+	tv_audit(&event, !plain_read || tv_setting_audit_reads);
 }

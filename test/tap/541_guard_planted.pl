@@ -78,4 +78,28 @@ is(as('officer', 'ALTER DATABASE ENABLE DATABASE VAULT', db => 'stolen'), '', 'i
 is(as('nurse', 'SELECT name FROM ward.patients', db => 'stolen'), 'marker_row', '... for who is authorized');
 like(as('dba', 'SELECT name FROM ward.patients', db => 'stolen'),
 	qr/not authorized for realm/, '... and nobody else');
+
+# Reads that a realm allows can be left out of the audit log, refusals cannot.
+sub audited
+{
+	my ($pattern) = @_;
+	my $n = 0;
+	$n += () = slurp_file($_) =~ /$pattern/g foreach glob($node->data_dir . '/tde_vault/audit/*.jsonl');
+	return $n;
+}
+my $allowed = qr/"REALM_ACCESS".*"action":"SELECT".*"result":"ALLOWED"/;
+my $denied  = qr/"REALM_ACCESS".*"action":"SELECT".*"result":"DENIED"/;
+my $before = audited($allowed);
+as('nurse', 'SELECT name FROM ward.patients');
+is(audited($allowed), $before + 1, 'a read is audited');
+$node->append_conf('postgresql.conf', 'tde_vault.audit_realm_reads = off');
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT current_setting('tde_vault.audit_realm_reads') = 'off'});
+my $refused = audited($denied);
+is(as('nurse', 'SELECT name FROM ward.patients'), 'marker_row', 'and works without');
+is(audited($allowed), $before + 1, '... when that is switched off');
+like(as('dba', 'SELECT name FROM ward.patients'), qr/not authorized for realm/, 'a refusal');
+is(audited($denied), $refused + 1, '... is audited all the same');
+like(as('dba', 'ALTER SYSTEM SET tde_vault.audit_realm_reads = off'), qr/cannot be changed while a vault is on/,
+	'the setting is not the DBA\'s');
 done_testing();
