@@ -4,6 +4,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 # No master key of the cluster: the copy of a database begins with none.
