@@ -306,11 +306,51 @@ refuse(const TvAnswer *answer, const char *object, TvAction action)
 			 errhint("%s", local->why.hint)));
 }
 
+/* The newest emergency of this user that has run out; 0: none. */
+static uint64
+expired_emergency(const TvPolicy *policy, uint32 realm)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		id = 0;
+
+	for (uint32 i = 0; i < policy->n_emergencies; i++)
+	{
+		const TvEmergency *emergency = &policy->emergencies[i];
+
+		if (emergency->realm == realm && emergency->approved != 0 && emergency->reviewed == 0 &&
+			emergency->requester == GetAuthenticatedUserId() && emergency->expires <= now)
+			id = Max(id, emergency->id);
+	}
+	return id;
+}
+
+/* What the session could do until it ran out: an event, once a session. */
+static void
+audit_what_ran_out(const char *name)
+{
+	static uint64 told = 0;		/* emergency */
+	const TvVaultLocal *local = tv_vault_current();
+	const TvRealm *realm = local->policy && name ? tv_policy_realm(local->policy, name) : NULL;
+	uint64		emergency;
+
+	if (realm == NULL)
+		return;
+	if (tv_vault_session_ran_out(realm->id))
+		tv_vault_audit_expired(name, 0);
+	emergency = expired_emergency(local->policy, realm->id);
+	if (emergency <= told)
+		return;
+	told = emergency;
+	tv_vault_audit_expired(name, emergency);
+}
+
 void
 tv_vault_enforce(const TvAnswer *answer, const char *object, TvAction action)
 {
 	if (answer->verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
+	if (answer->verdict == TV_ANSWER_LOCKED || answer->verdict == TV_ANSWER_NOT_AUTHORIZED)
+		audit_what_ran_out(answer->realm);
 	tv_vault_audit_answer(answer, object, action);
 	if (!answer->simulate)
 		refuse(answer, object, action);

@@ -91,6 +91,26 @@ tv_vault_audit_lock(const char *realm)
 }
 
 void
+tv_vault_audit_expired(const char *realm, uint64 emergency)
+{
+	TvAuditEvent event = {"LOCK", TV_AUDIT_NOTICE, TV_AUDIT_SUCCESS};
+	char		detail[64];
+
+	event.realm = realm;
+	event.action = "EXPIRE";
+	event.reason = "the unlock or its password has run out";
+	if (emergency != 0)
+	{
+		event.type = "EMERGENCY";
+		event.severity = TV_AUDIT_CRITICAL;
+		event.reason = "the emergency unlock has run out";
+		snprintf(detail, sizeof(detail), "{\"id\": " UINT64_FORMAT "}", emergency);
+		event.detail = detail;
+	}
+	tv_audit(&event, true);
+}
+
+void
 tv_vault_audit_emergency(const char *step, const TvEmergency *emergency, const char *reason)
 {
 	TvAuditEvent event = {"EMERGENCY", TV_AUDIT_CRITICAL, TV_AUDIT_SUCCESS};

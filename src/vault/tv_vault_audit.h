@@ -30,6 +30,12 @@ extern void tv_vault_audit_unlock(const char *realm, TvAuditSeverity severity,
 								  TvAuditResult result, const char *reason);
 extern void tv_vault_audit_lock(const char *realm);
 
+/*
+ * An unlock, or the emergency of that id (0: an unlock), has run out, and the
+ * session was about to use it.
+ */
+extern void tv_vault_audit_expired(const char *realm, uint64 emergency);
+
 /* A step of an emergency: request, approval, review; reason in the user's words. */
 extern void tv_vault_audit_emergency(const char *step, const TvEmergency *emergency, const char *reason);
 

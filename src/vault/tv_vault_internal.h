@@ -196,6 +196,9 @@ extern void tv_vault_session_unlock(const TvVaultPassword *password, int seconds
 /* Forget one realm's unlock. */
 extern void tv_vault_session_lock(uint32 realm);
 
+/* Has the realm's unlock, or its password, run out?  Forgets it: true once. */
+extern bool tv_vault_session_ran_out(uint32 realm);
+
 typedef struct TvUnlock
 {
 	int			pid;			/* 0: free */

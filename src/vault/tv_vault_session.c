@@ -202,6 +202,24 @@ tv_vault_unlocked(const TvVaultLocal *local, uint32 realm)
 	return false;
 }
 
+bool
+tv_vault_session_ran_out(uint32 realm)
+{
+	for (int i = 0; i < n_own; i++)
+	{
+		Own		   *entry = &own[i];
+
+		/* until is 0 where the password was taken away: that is no expiry */
+		if (entry->realm == realm && entry->user == GetAuthenticatedUserId() &&
+			entry->until != 0 && entry->until <= GetCurrentTimestamp())
+		{
+			tv_vault_session_lock(realm);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void
 end_of_session(int code, Datum arg)
 {
