@@ -14,6 +14,8 @@
 
 #include <stdio.h>
 
+#include "catalog/pg_database.h"
+
 #include "keyring/tv_keyring.h"
 
 #define LABEL_MAX 4096
@@ -36,6 +38,17 @@ is_rewound(void)
 	return strstr(label, REWOUND) != NULL;
 }
 
+/*
+ * The audit log's key and those of the vault's policies seal whole files, which
+ * pg_rewind copies: the former is of no database, the latter are in the name of
+ * pg_database.
+ */
+static bool
+seals_pages(const TvKeyringKey *key)
+{
+	return OidIsValid(key->database) && key->table != DatabaseRelationId;
+}
+
 void
 tv_wal_refuse_rewound(void)
 {
@@ -46,7 +59,7 @@ tv_wal_refuse_rewound(void)
 		return;
 	while (tv_keyring_next_key(&slot, &key))
 	{
-		if (key.files == 0 || !tv_cipher_has_nonce(key.cipher))
+		if (key.files == 0 || !seals_pages(&key) || !tv_cipher_has_nonce(key.cipher))
 			continue;
 		ereport(FATAL,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
