@@ -198,10 +198,14 @@ tv_audit_line_parse(const char *line, size_t len, TvAuditLine *out)
 TvStatus
 tv_audit_link_parse(const char *line, size_t len, TvAuditLink *out)
 {
-	Scan		scan = {line, line + len, false};
+	Scan		scan = {line, line, false};
 	TvAuditLine ignored;
 
 	memset(out, 0, sizeof(*out));
+	if (len < TV_AUDIT_END_LEN)
+		return TV_ERR_CORRUPT;
+	/* the end of the line is not the link's, not even the comma before it */
+	scan.end = line + len - (TV_AUDIT_END_LEN - 1);
 	scan_event_id(&scan, &ignored);
 	expect(&scan, "\"format\":");
 	out->version = (uint32_t) scan_number(&scan, UINT32_MAX);

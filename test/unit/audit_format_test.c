@@ -107,6 +107,7 @@ test_link(void)
 		.bytes = UINT64_MAX, .torn = 3, .missing = 4, .head = TV_AUDIT_HEAD_MISSING
 	};
 	TvAuditLink parsed;
+	TvAuditLine parsed_line;
 	char		line[2048];
 	uint8_t		chain[TV_AUDIT_CHAIN_LEN];
 	size_t		len;
@@ -116,6 +117,11 @@ test_link(void)
 	len = make_line(43, &link, zeros, line, chain);
 	ok(tv_audit_link_parse(line, len - 1, &parsed) == TV_OK && memcmp(&parsed, &link, sizeof(link)) == 0,
 	   "the link of a file comes back");
+	len = tv_audit_line_start(1, 43, &link, line);
+	len += tv_audit_line_end(chain, line + len - 1) - 1;
+	ok(tv_audit_line_parse(line, len - 1, &parsed_line) == TV_OK &&
+	   tv_audit_link_parse(line, len - 1, &parsed) == TV_ERR_CORRUPT,
+	   "a link does not share a byte with the line's end");
 	link.version = TV_AUDIT_VERSION + 1;
 	len = make_line(43, &link, zeros, line, chain);
 	ok(tv_audit_link_parse(line, len - 1, &parsed) == TV_ERR_VERSION, "a newer version is refused as such");
