@@ -205,6 +205,8 @@ extern TvStatus tv_keyring_drop_database(Oid database, TvError *err);
 
 /* Does database hold encrypted files (those removed not counted)? */
 extern bool tv_keyring_database_in_use(Oid database);
+/* The same, leaving out files of system catalogs. */
+extern bool tv_keyring_database_holds_tables(Oid database);
 
 /* --- versions of a table key (tv_keyring_version.c) --- */
 
@@ -256,8 +258,13 @@ extern TvStatus tv_keyring_renew_files(uint64 id, TvError *err);
  * the file.  Returns whether there were any; err->status tells of a failure.
  */
 extern bool tv_keyring_destroy_superseded(TvError *err);
-/* The same, leaving out files of system catalogs. */
-extern bool tv_keyring_database_holds_tables(Oid database);
+/*
+ * Destroy keys of tables that were dropped, when no WAL needs them, and write
+ * the file anew if it holds wrapped keys that say nothing any more: of keys
+ * that were destroyed, or by master keys that were replaced.  Returns whether
+ * it was written anew; err->status tells of a failure.
+ */
+extern bool tv_keyring_shed_wraps(TvError *err);
 
 /* forknum of a FileTag that means the keyring file */
 #define TV_KEYRING_FORK 65

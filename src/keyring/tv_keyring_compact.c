@@ -273,3 +273,25 @@ tv_keyring_compact_now(TvError *err)
 	close(fd);
 	return status;
 }
+
+bool
+tv_keyring_shed_wraps(TvError *err)
+{
+	TvKeyringShared *shared = tv_keyring_shared;
+	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
+	bool		stale;
+
+	err->status = TV_OK;
+	LWLockAcquire(file_lock, LW_EXCLUSIVE);
+	if (shared->n_dropped > 0)
+		tv_keyring_sweep_dropped();
+	LWLockAcquire(lock, LW_SHARED);
+	stale = shared->exists &&
+		(shared->n_stale_wraps > 0 || tv_keyring_has_outlived(GetCurrentTimestamp()));
+	LWLockRelease(lock);
+	if (stale)
+		err->status = tv_keyring_compact_now(err);
+	LWLockRelease(file_lock);
+	return stale && err->status == TV_OK;
+}

@@ -100,6 +100,7 @@ typedef struct TvKeyringShared
 	uint32		n_keys;
 	uint32		n_masters;
 	uint32		n_rewrapped;	/* of n_keys: with a first and a newest record */
+	uint32		n_stale_wraps;	/* wrapped keys in the file that say nothing any more */
 	uint32		n_dropped;		/* of n_files */
 	uint32		n_prefixes;		/* ever applied; the newest are kept */
 	uint8		prefixes[TV_PREFIX_MAX][TV_NONCE_PREFIX_LEN];
@@ -147,6 +148,11 @@ extern bool tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now,
  */
 extern void tv_keyring_moved(const TvRecord *record, uint64 pos);
 extern void tv_keyring_all_moved(void);
+/*
+ * Is the first wrap of a key of no use any more, because its master key was
+ * retired long ago?
+ */
+extern bool tv_keyring_has_outlived(int64 now);
 /*
  * Free dropped files that were removed before redo, and keys that no file
  * uses any more; unused: also keys that never got a file.

@@ -220,6 +220,8 @@ apply_table_key(const TvTableKeyRecord *record, uint64 pos, TvError *err)
 		tv_keyring_count_wrapped(record->master_key, 1);
 		if (key->pos == key->first_pos)
 			tv_keyring_shared->n_rewrapped++;
+		else
+			tv_keyring_shared->n_stale_wraps++;
 		key->master_key = record->master_key;
 		key->pos = pos;
 		return TV_OK;
@@ -268,8 +270,12 @@ tv_keyring_destroy_version(TvKeySlot *key)
 
 	unlink_key(slot);
 	tv_keyring_count_wrapped(key->master_key, -1);
+	tv_keyring_shared->n_stale_wraps++;
 	if (key->pos != key->first_pos)
+	{
+		tv_keyring_shared->n_stale_wraps++;
 		tv_keyring_shared->n_rewrapped--;
+	}
 	tv_secret_wipe(key, sizeof(*key));
 	key->flags = TV_KEY_FREE;
 	key->next_id = tv_keyring_shared->key_free;
@@ -563,6 +569,32 @@ tv_keyring_is_known(const TvRecord *record)
 	return false;
 }
 
+/* Its newest record can stand in the place of its first one. */
+static bool
+is_outlived(const TvKeySlot *key, int64 now)
+{
+	TvMasterSlot *master = tv_keyring_find_master(key->first_master);
+
+	return master == NULL ||
+		(master->retired && master->retired_at < now - OUTLIVED_AFTER);
+}
+
+bool
+tv_keyring_has_outlived(int64 now)
+{
+	bool		found = false;
+
+	if (tv_keyring_shared->n_rewrapped == 0)
+		return false;
+	for (uint32 slot = 1; !found && slot <= tv_keyring_shared->key_top; slot++)
+	{
+		TvKeySlot  *key = tv_keyring_key_slot(slot);
+
+		found = key != NULL && key->pos != key->first_pos && is_outlived(key, now);
+	}
+	return found;
+}
+
 /*
  * Of a key's records the newest counts.  The first is kept as well, as files
  * that use the key come after it, until the newest can stand in its place.
@@ -571,16 +603,13 @@ static bool
 is_live_key(const TvTableKeyRecord *record, uint64 pos, int64 now, uint64 *instead)
 {
 	TvKeySlot  *key = tv_keyring_find_key(record->id, record->epoch);
-	TvMasterSlot *master;
 	bool		outlived;
 
 	if (key == NULL || (pos != key->pos && pos != key->first_pos))
 		return false;
 	if (key->pos == key->first_pos)
 		return true;
-	master = tv_keyring_find_master(key->first_master);
-	outlived = master == NULL ||
-		(master->retired && master->retired_at < now - OUTLIVED_AFTER);
+	outlived = is_outlived(key, now);
 	if (pos == key->pos)
 		return !outlived;
 	if (outlived)
@@ -678,6 +707,7 @@ void
 tv_keyring_all_moved(void)
 {
 	tv_keyring_shared->n_rewrapped = 0;
+	tv_keyring_shared->n_stale_wraps = 0;
 	for (uint32 slot = 1; slot <= tv_keyring_shared->key_top; slot++)
 	{
 		TvKeySlot  *key = tv_keyring_key_slot(slot);

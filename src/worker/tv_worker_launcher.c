@@ -30,6 +30,7 @@
 #define NAP_BUSY_MS 1000		/* while something waits */
 #define START_SECONDS 30		/* a worker that has not come by then will not */
 #define AGE_CHECK_SECONDS 60
+#define SHED_SECONDS 600		/* between looks for wrapped keys of no use */
 #define USECS_OF_DAY (INT64CONST(86400) * USECS_PER_SEC)
 
 /* What to do about an operation, decided under the lock. */
@@ -217,6 +218,23 @@ destroy_old_versions(void)
 		tv_report(WARNING, &err);
 }
 
+/* Wrapped keys that are of no use any more go, too. */
+static void
+shed_wraps(void)
+{
+	static TimestampTz next = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	TvError		err;
+
+	if (now < next)
+		return;
+	next = now + SHED_SECONDS * USECS_PER_SEC;
+	if (tv_keyring_shed_wraps(&err))
+		ereport(LOG, (errmsg("the keyring was written anew without wrapped keys that nothing needs")));
+	if (err.status != TV_OK)
+		tv_report(WARNING, &err);
+}
+
 static void
 forget_latch(int code, Datum arg)
 {
@@ -247,6 +265,7 @@ tv_worker_launcher_main(Datum main_arg)
 		forget_dropped();
 		busy = start_workers(standby);
 		destroy_old_versions();
+		shed_wraps();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 busy ? NAP_BUSY_MS : NAP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -4,14 +4,12 @@
 
 use strict;
 use warnings;
-use Digest::SHA qw(sha256);
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use TdeKeyring;
 use TdeVault;
 use PostgreSQL::Test::Utils;
 use Test::More;
-
-use constant { HEADER => 512, FILE => 3, FILE_DROPPED => 4, FILE_FORGOTTEN => 5 };
 
 my $node = TdeVault->create('main');
 $node->safe_psql('postgres', <<'SQL');
@@ -26,39 +24,6 @@ INSERT INTO other VALUES (1);
 VACUUM FREEZE victim;
 VACUUM FREEZE forged;
 SQL
-
-# --- the keyring, as formats.md has it ---------------------------------------
-
-# ([ type, bytes without check ], ...)
-sub records_of
-{
-	my ($bytes) = @_;
-	my ($pos, @records) = (HEADER);
-	while ($pos < length $bytes)
-	{
-		my ($length, $type) = unpack 'Vv', substr($bytes, $pos, 6);
-		push @records, [ $type, substr($bytes, $pos, $length - 16) ];
-		$pos += $length;
-	}
-	return @records;
-}
-
-# The same header, other records, and every check as it must be.
-sub keyring_of
-{
-	my ($bytes, @records) = @_;
-	my $header = substr($bytes, 0, HEADER);
-	my $check = substr($header, 40, 16);
-	my $body = '';
-	foreach my $record (@records)
-	{
-		$check = substr(sha256($check . $record->[1]), 0, 16);
-		$body .= $record->[1] . $check;
-	}
-	substr($header, 32, 8) = pack 'Q<', HEADER + length $body;
-	substr($header, 56, 16) = substr(sha256("\0" x 16 . substr($header, 0, 56)), 0, 16);
-	return $header . $body;
-}
 
 sub is_about
 {
@@ -91,8 +56,8 @@ foreach my $part (sort keys %name)
 }
 $node->stop_clean;
 my $good = slurp_file($node->keyring_path);
-my @records = records_of($good);
-is(keyring_of($good, @records), $good, 'the test can make a keyring');
+my @records = keyring_records($good);
+is(keyring_bytes($good, @records), $good, 'the test can make a keyring');
 my $database = (unpack 'V*', substr((grep { is_about($_, $filenode{table}) } @records)[0][1], 16, 12))[1];
 my $tablespace = 1663;
 my $image = $node->basedir . '/image';
@@ -109,8 +74,7 @@ sub restore
 sub removal
 {
 	my ($type, $filenode) = @_;
-	my $payload = pack 'VVVQ<', $tablespace, $database, $filenode, 1;
-	return [ $type, pack('VvvQ<', 16 + length($payload) + 16, $type, 1, 0) . $payload ];
+	return keyring_record($type, pack('VVVQ<', $tablespace, $database, $filenode, 1));
 }
 
 my %forge = (
@@ -125,7 +89,7 @@ foreach my $how (sort keys %forge)
 		foreach my $pages ('sealed', 'plain')
 		{
 			my $name = "$part, $how, $pages pages";
-			my $forged = keyring_of($good, $forge{$how}->($filenode{$part}));
+			my $forged = keyring_bytes($good, $forge{$how}->($filenode{$part}));
 			isnt($forged, $good, "$name: the keyring is another");
 			$node->write_file($node->keyring_path, $forged);
 			# a thief's page: the same relation, made without encryption

@@ -50,7 +50,7 @@ sub compact
 		churn(400);
 		last if generation() > $before;
 	}
-	is(generation(), $before + 1, "$name: the keyring was rewritten");
+	cmp_ok(generation(), '>', $before, "$name: the keyring was rewritten");
 	return;
 }
 
