@@ -19,6 +19,7 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_file.h"
 #include "base/tv_settings.h"
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
@@ -94,23 +95,6 @@ file_error(TvError *err, const char *what, const char *path)
 		tv_error_hint(err, "Free space on the file system that holds tde_vault.audit_directory.");
 	else
 		tv_error_hint(err, "See to tde_vault.audit_directory: what cannot be audited is not done.");
-	return status;
-}
-
-static TvStatus
-sync_directory(const char *path, TvError *err)
-{
-	int			fd;
-	TvStatus	status = TV_OK;
-
-	if (!enableFsync)
-		return TV_OK;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return file_error(err, "open", path);
-	if (fsync(fd) != 0)
-		status = file_error(err, "fsync", path);
-	close(fd);
 	return status;
 }
 
@@ -199,7 +183,7 @@ make_directory(uint64 known, TvError *err)
 		return file_error(err, "create directory of", tv_setting_audit_directory);
 	strlcpy(path, tv_setting_audit_directory, sizeof(path));
 	get_parent_directory(path);
-	return sync_directory(path[0] ? path : ".", err);
+	return tv_sync_directory(path[0] ? path : ".", err);
 }
 
 /*
@@ -278,7 +262,7 @@ begin_file(TvAuditEnd *end, bool start, uint64 missing, TvAuditHeadState head,
 		return status;
 	if (rename(new_path, path) != 0)
 		return file_error(err, "rename", new_path);
-	status = sync_directory(tv_setting_audit_directory, err);
+	status = tv_sync_directory(tv_setting_audit_directory, err);
 	if (status != TV_OK)
 		return status;
 

@@ -22,6 +22,7 @@
 #include "keyring/tv_keyring.h"
 #include "page/tv_heap_am.h"
 #include "page/tv_page_smgr.h"
+#include "sqlapi/tv_sqlapi_argument.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_create_master_key);
 PG_FUNCTION_INFO_V1(tv_sql_rotate_master_key);
@@ -76,23 +77,6 @@ typedef struct Rotation
 	TvRotation	state;
 	const char *owner;			/* whose master key: for messages */
 } Rotation;
-
-/*
- * What it has written is no transaction's: a ROLLBACK would seem to take it
- * back and would not.
- */
-static void
-refuse_transaction_block(FunctionCallInfo fcinfo)
-{
-	CallContext *context = (CallContext *) fcinfo->context;
-
-	if (context != NULL && IsA(context, CallContext) && !context->atomic)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-			 errmsg("rotate_master_key cannot run inside a transaction block"),
-			 errdetail("What it does cannot be rolled back.")));
-}
 
 /* The database that was named is the one that we are in. */
 static void
@@ -219,7 +203,8 @@ tv_sql_rotate_master_key(PG_FUNCTION_ARGS)
 	bool		for_cluster = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 
 	require_attached();
-	refuse_transaction_block(fcinfo);
+	/* a ROLLBACK would seem to take back what it wrote, and would not */
+	tv_sql_refuse_transaction_block(fcinfo, "rotate_master_key", "What it does cannot be rolled back.");
 	PreventCommandIfReadOnly("ROTATE MASTER KEY");
 	if (!PG_ARGISNULL(3))
 		check_database_name(text_to_cstring(PG_GETARG_TEXT_PP(3)));

@@ -12,7 +12,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -21,8 +20,8 @@
 #include "base/tv_settings.h"
 #include "crypto/tv_cipher.h"
 #include "keyring/tv_keyring_scope.h"
-#include "page/tv_page_smgr.h"
 #include "page/tv_page_tablespace.h"
+#include "sqlapi/tv_sqlapi_argument.h"
 #include "worker/tv_worker.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_create_tablespace);
@@ -31,22 +30,6 @@ PG_FUNCTION_INFO_V1(tv_sql_decrypt_tablespace);
 PG_FUNCTION_INFO_V1(tv_sql_tablespaces);
 PG_FUNCTION_INFO_V1(tv_sql_encrypt_database);
 PG_FUNCTION_INFO_V1(tv_sql_decrypt_database);
-
-static char *
-optional_text(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-static char *
-required_text(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
 
 static TvCipher
 cipher_argument(const char *name)
@@ -64,26 +47,15 @@ cipher_argument(const char *name)
 static void
 check_call(FunctionCallInfo fcinfo, const char *statement)
 {
-	if (!tv_page_attached())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("tde_vault was not loaded when the server started"),
-				 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
+	tv_sql_require_loaded();
 	if (!superuser())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for %s", statement),
 				 errhint("Must be superuser to change whether a tablespace is encrypted.")));
 	PreventCommandIfReadOnly(statement);
-	/*
-	 * As PreventInTransactionBlock(): directories are not rolled back, nor are
-	 * files that other sessions make meanwhile.
-	 */
-	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("%s cannot run inside a transaction block", statement)));
+	/* directories are not rolled back, nor are files that other sessions make meanwhile */
+	tv_sql_refuse_transaction_block(fcinfo, statement, NULL);
 }
 
 /* In a directory of its own, which goes again if that fails. */
@@ -111,17 +83,17 @@ Datum
 tv_sql_create_tablespace(PG_FUNCTION_ARGS)
 {
 	CreateTableSpaceStmt *stmt = makeNode(CreateTableSpaceStmt);
-	char	   *owner = optional_text(fcinfo, 3);
-	char	   *key_id = optional_text(fcinfo, 4);
-	TvCipher	cipher = cipher_argument(optional_text(fcinfo, 1));
+	char	   *owner = tv_sql_optional_text(fcinfo, 3);
+	char	   *key_id = tv_sql_optional_text(fcinfo, 4);
+	TvCipher	cipher = cipher_argument(tv_sql_optional_text(fcinfo, 1));
 	uint64		master = 0;
 	Oid			tablespace;
 
 	check_call(fcinfo, "CREATE TABLESPACE");
 	if (key_id != NULL)
 		master = tv_tablespace_master(key_id);
-	stmt->tablespacename = required_text(fcinfo, 0, "name");
-	stmt->location = optional_text(fcinfo, 2);
+	stmt->tablespacename = tv_sql_required_text(fcinfo, 0, "name");
+	stmt->location = tv_sql_optional_text(fcinfo, 2);
 	if (owner != NULL)
 	{
 		stmt->owner = makeNode(RoleSpec);
@@ -143,7 +115,7 @@ tv_sql_create_tablespace(PG_FUNCTION_ARGS)
 static Oid
 tablespace_argument(FunctionCallInfo fcinfo)
 {
-	char	   *name = required_text(fcinfo, 0, "name");
+	char	   *name = tv_sql_required_text(fcinfo, 0, "name");
 	Oid			tablespace = get_tablespace_oid(name, false);
 
 	if (tablespace == GLOBALTABLESPACE_OID || tablespace == DEFAULTTABLESPACE_OID)
@@ -159,7 +131,7 @@ tablespace_argument(FunctionCallInfo fcinfo)
 Datum
 tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 {
-	TvCipher	cipher = cipher_argument(optional_text(fcinfo, 1));
+	TvCipher	cipher = cipher_argument(tv_sql_optional_text(fcinfo, 1));
 	Oid			tablespace;
 	int			count;
 
@@ -215,7 +187,7 @@ tv_sql_tablespaces(PG_FUNCTION_ARGS)
 static Oid
 database_argument(FunctionCallInfo fcinfo)
 {
-	return PG_ARGISNULL(0) ? MyDatabaseId : get_database_oid(optional_text(fcinfo, 0), false);
+	return PG_ARGISNULL(0) ? MyDatabaseId : get_database_oid(tv_sql_optional_text(fcinfo, 0), false);
 }
 
 /* encrypt_database(database) */

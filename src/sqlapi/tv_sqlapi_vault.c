@@ -8,13 +8,12 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/tv_secret.h"
-#include "page/tv_page_smgr.h"
+#include "sqlapi/tv_sqlapi_argument.h"
 #include "vault/tv_vault.h"
 #include "vault/tv_vault_commands.h"
 
@@ -47,32 +46,11 @@ PG_FUNCTION_INFO_V1(tv_sql_vault_access);
 PG_FUNCTION_INFO_V1(tv_sql_function_frozen);
 
 /* Nothing here works when the module was not loaded at server start. */
-static void
-require_vault(void)
-{
-	if (tv_page_attached())
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("tde_vault was not loaded when the server started"),
-			 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
-}
-
-static char *
-optional_text(FunctionCallInfo fcinfo, int i)
-{
-	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
-}
-
 static char *
 required_text(FunctionCallInfo fcinfo, int i, const char *name)
 {
-	require_vault();
-	if (PG_ARGISNULL(i))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(i));
+	tv_sql_require_loaded();
+	return tv_sql_required_text(fcinfo, i, name);
 }
 
 static bool
@@ -120,16 +98,16 @@ one_column(FunctionCallInfo fcinfo, Datum value, bool isnull)
 Datum
 tv_sql_enable_vault(PG_FUNCTION_ARGS)
 {
-	require_vault();
-	tv_vault_enable(optional_text(fcinfo, 0));
+	tv_sql_require_loaded();
+	tv_vault_enable(tv_sql_optional_text(fcinfo, 0));
 	PG_RETURN_VOID();
 }
 
 Datum
 tv_sql_disable_vault(PG_FUNCTION_ARGS)
 {
-	require_vault();
-	tv_vault_disable(optional_text(fcinfo, 0));
+	tv_sql_require_loaded();
+	tv_vault_disable(tv_sql_optional_text(fcinfo, 0));
 	PG_RETURN_VOID();
 }
 
@@ -141,8 +119,8 @@ tv_sql_create_realm(PG_FUNCTION_ARGS)
 	TvNewRealm	realm;
 
 	realm.name = required_text(fcinfo, 0, "realm");
-	realm.description = optional_text(fcinfo, 1);
-	realm.owner = optional_text(fcinfo, 2);
+	realm.description = tv_sql_optional_text(fcinfo, 1);
+	realm.owner = tv_sql_optional_text(fcinfo, 2);
 	realm.require_password = flag(fcinfo, 3);
 	realm.simulate = flag(fcinfo, 4);
 	realm.if_not_exists = flag(fcinfo, 5);
@@ -181,7 +159,7 @@ tv_sql_realm_owner(PG_FUNCTION_ARGS)
 Datum
 tv_sql_realm_description(PG_FUNCTION_ARGS)
 {
-	tv_vault_realm_description(required_text(fcinfo, 0, "realm"), optional_text(fcinfo, 1));
+	tv_vault_realm_description(required_text(fcinfo, 0, "realm"), tv_sql_optional_text(fcinfo, 1));
 	PG_RETURN_VOID();
 }
 
@@ -221,7 +199,7 @@ tv_sql_grant_vault_password(PG_FUNCTION_ARGS)
 {
 	char	   *realm = required_text(fcinfo, 0, "realm");
 	char	   *role = required_text(fcinfo, 1, "role");
-	char	   *password = optional_text(fcinfo, 2);
+	char	   *password = tv_sql_optional_text(fcinfo, 2);
 	Interval   *valid_for = PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3);
 	char	   *generated = NULL;
 	Datum		result;
@@ -268,8 +246,8 @@ tv_sql_unlock_realm(PG_FUNCTION_ARGS)
 Datum
 tv_sql_lock_realm(PG_FUNCTION_ARGS)
 {
-	require_vault();
-	tv_vault_lock_realm(optional_text(fcinfo, 0));
+	tv_sql_require_loaded();
+	tv_vault_lock_realm(tv_sql_optional_text(fcinfo, 0));
 	PG_RETURN_VOID();
 }
 
@@ -312,7 +290,7 @@ tv_sql_vault_access(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
-	require_vault();
+	tv_sql_require_loaded();
 	tv_vault_ask(PG_GETARG_OID(0), tv_vault_action_named(text_to_cstring(PG_GETARG_TEXT_PP(1))), &answer);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -328,7 +306,7 @@ tv_sql_vault_access(PG_FUNCTION_ARGS)
 Datum
 tv_sql_function_frozen(PG_FUNCTION_ARGS)
 {
-	require_vault();
+	tv_sql_require_loaded();
 	PG_RETURN_BOOL(tv_vault_function_frozen(PG_GETARG_OID(0)));
 }
 
@@ -342,10 +320,10 @@ tv_sql_create_command_rule(PG_FUNCTION_ARGS)
 	rule.name = required_text(fcinfo, 0, "rule");
 	rule.actions = text_list(fcinfo, 1);
 	rule.kind = required_text(fcinfo, 2, "object_kind");
-	rule.object = optional_text(fcinfo, 3);
+	rule.object = tv_sql_optional_text(fcinfo, 3);
 	rule.roles = text_list(fcinfo, 4);
-	rule.condition = optional_text(fcinfo, 5);
-	rule.message = optional_text(fcinfo, 6);
+	rule.condition = tv_sql_optional_text(fcinfo, 5);
+	rule.message = tv_sql_optional_text(fcinfo, 6);
 	rule.simulate = flag(fcinfo, 7);
 	rule.if_not_exists = flag(fcinfo, 8);
 	tv_vault_create_rule(&rule);
@@ -368,31 +346,20 @@ tv_sql_drop_command_rule(PG_FUNCTION_ARGS)
 
 /* --- emergencies --- */
 
-/*
- * Everybody may ask for an emergency, and asking locks the policy until the
- * transaction ends: nobody shall keep vault administrators from their work by
- * leaving one open.
- */
-static void
-require_no_transaction(FunctionCallInfo fcinfo, const char *command)
-{
-	if (fcinfo->context != NULL && IsA(fcinfo->context, CallContext) &&
-		!castNode(CallContext, fcinfo->context)->atomic)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-			 errmsg("%s cannot run inside a transaction block", command)));
-}
-
 Datum
 tv_sql_emergency_unlock(PG_FUNCTION_ARGS)
 {
 	char	   *realm = required_text(fcinfo, 0, "realm");
 	char	   *authorized_by = required_text(fcinfo, 1, "authorized_by");
-	char	   *reason = optional_text(fcinfo, 2);
+	char	   *reason = tv_sql_optional_text(fcinfo, 2);
 	Interval   *valid_for = PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3);
 
-	require_no_transaction(fcinfo, "EMERGENCY UNLOCK");
+	/*
+	 * Everybody may ask for an emergency, and asking locks the policy until the
+	 * transaction ends: nobody shall keep vault administrators from their work
+	 * by leaving one open.
+	 */
+	tv_sql_refuse_transaction_block(fcinfo, "EMERGENCY UNLOCK", NULL);
 	return one_column(fcinfo, Int64GetDatum((int64)
 											tv_vault_emergency_unlock(realm, authorized_by, reason, valid_for)),
 					  false);
@@ -401,7 +368,7 @@ tv_sql_emergency_unlock(PG_FUNCTION_ARGS)
 static uint64
 emergency_id(FunctionCallInfo fcinfo)
 {
-	require_vault();
+	tv_sql_require_loaded();
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -421,7 +388,7 @@ tv_sql_review_emergency_unlock(PG_FUNCTION_ARGS)
 {
 	uint64		id = emergency_id(fcinfo);
 
-	tv_vault_review_emergency(id, optional_text(fcinfo, 1));
+	tv_vault_review_emergency(id, tv_sql_optional_text(fcinfo, 1));
 	PG_RETURN_VOID();
 }
 
@@ -438,7 +405,7 @@ tv_sql_create_recovery_shares(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false};
 
-	require_vault();
+	tv_sql_require_loaded();
 	SetSingleFuncCall(fcinfo, 0);
 	tv_vault_create_shares(PG_GETARG_INT32(0), n, shares);
 	for (int i = 0; i < n && i < SHARES_MAX; i++)
@@ -454,7 +421,7 @@ tv_sql_create_recovery_shares(PG_FUNCTION_ARGS)
 Datum
 tv_sql_recover_vault_admin(PG_FUNCTION_ARGS)
 {
-	require_vault();
+	tv_sql_require_loaded();
 	tv_vault_recover_admin(text_list(fcinfo, 0), required_text(fcinfo, 1, "new_admin"));
 	PG_RETURN_VOID();
 }

@@ -48,46 +48,41 @@ visit(Search *search, Oid class, Oid object)
 	search->queue = lappend(search->queue, copy);
 }
 
-/* What uses the object. */
+/* One side of pg_depend: where the object stands, and what is seen from there. */
+typedef struct Direction
+{
+	Oid			index;
+	AttrNumber	class;
+	AttrNumber	object;
+	bool		owners;			/* what it is part of; else what uses it */
+} Direction;
+
+static const Direction users = {
+	DependReferenceIndexId, Anum_pg_depend_refclassid, Anum_pg_depend_refobjid, false
+};
+static const Direction owners = {
+	DependDependerIndexId, Anum_pg_depend_classid, Anum_pg_depend_objid, true
+};
+
 static void
-visit_users(Search *search, const ObjectAddress *object)
+visit_neighbours(Search *search, const ObjectAddress *object, const Direction *direction)
 {
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+	ScanKeyInit(&key[0], direction->class, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(object->classId));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+	ScanKeyInit(&key[1], direction->object, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(object->objectId));
-	scan = systable_beginscan(search->depend, DependReferenceIndexId, true, NULL, 2, key);
+	scan = systable_beginscan(search->depend, direction->index, true, NULL, 2, key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
-		visit(search, form->classid, form->objid);
-	}
-	systable_endscan(scan);
-}
-
-/* What the object is part of. */
-static void
-visit_owners(Search *search, const ObjectAddress *object)
-{
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(object->classId));
-	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(object->objectId));
-	scan = systable_beginscan(search->depend, DependDependerIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (form->deptype == DEPENDENCY_AUTO || form->deptype == DEPENDENCY_INTERNAL)
+		if (!direction->owners)
+			visit(search, form->classid, form->objid);
+		else if (form->deptype == DEPENDENCY_AUTO || form->deptype == DEPENDENCY_INTERNAL)
 			visit(search, form->refclassid, form->refobjid);
 	}
 	systable_endscan(scan);
@@ -112,9 +107,9 @@ tv_vault_function_frozen(Oid function)
 		/* a relation that is not protected leads no further */
 		if (object->classId == RelationRelationId)
 			continue;
-		visit_users(&search, object);
+		visit_neighbours(&search, object, &users);
 		if (object->classId != ProcedureRelationId)
-			visit_owners(&search, object);
+			visit_neighbours(&search, object, &owners);
 	}
 	free_object_addresses(search.seen);
 	table_close(search.depend, AccessShareLock);

@@ -259,42 +259,25 @@ prune(TvPolicy *policy, uint32 realm)
 	}
 }
 
+/* What becomes of one table or schema of a realm; named: as the statement calls it. */
+typedef void (*ObjectChange) (TvPolicy *policy, const TvRealm *realm, Oid oid,
+							  TvObjectKind kind, const char *named);
+
 static void
-add_object(TvPolicy *policy, Oid oid, TvObjectKind kind, uint32 realm)
+add_object(TvPolicy *policy, const TvRealm *realm, Oid oid, TvObjectKind kind, const char *named)
 {
-	if (tv_policy_add_object(policy, oid, kind, realm) == NULL)
+	if (kind == TV_OBJECT_TABLE)
+		check_table(oid);
+	else
+		check_schema(oid);
+	if (tv_policy_add_object(policy, oid, kind, realm->id) == NULL)
 		tv_vault_out_of_memory();
-}
-
-void
-tv_vault_realm_add(const char *name, List *tables, List *schemas)
-{
-	TvPolicy   *policy = tv_vault_begin_command("ALTER REALM");
-	TvRealm    *realm = tv_vault_find_realm(policy, name);
-	ListCell   *lc;
-
-	tv_vault_require_owner(realm, "ALTER REALM");
-	foreach(lc, tables)
-	{
-		Oid			table = tv_vault_table_named(lfirst(lc));
-
-		check_table(table);
-		add_object(policy, table, TV_OBJECT_TABLE, realm->id);
-		tv_vault_audit_change("ALTER REALM ADD TABLE", name, lfirst(lc));
-	}
-	foreach(lc, schemas)
-	{
-		Oid			schema = tv_vault_schema_named(lfirst(lc));
-
-		check_schema(schema);
-		add_object(policy, schema, TV_OBJECT_SCHEMA, realm->id);
-		tv_vault_audit_change("ALTER REALM ADD SCHEMA", name, lfirst(lc));
-	}
-	tv_vault_change_done();
+	tv_vault_audit_change(kind == TV_OBJECT_TABLE ? "ALTER REALM ADD TABLE" : "ALTER REALM ADD SCHEMA",
+						  realm->name, named);
 }
 
 static void
-remove_object(TvPolicy *policy, Oid oid, TvObjectKind kind, const TvRealm *realm, const char *name)
+remove_object(TvPolicy *policy, const TvRealm *realm, Oid oid, TvObjectKind kind, const char *named)
 {
 	uint32		i = tv_policy_find_object(policy, oid, kind);
 
@@ -305,15 +288,15 @@ remove_object(TvPolicy *policy, Oid oid, TvObjectKind kind, const TvRealm *realm
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("%s \"%s\" is not in realm \"%s\"",
-						kind == TV_OBJECT_TABLE ? "table" : "schema", name, realm->name),
+						kind == TV_OBJECT_TABLE ? "table" : "schema", named, realm->name),
 				 errhint("tde_vault.realm_objects shows what is.")));
 	tv_policy_remove_object(policy, i);
 	tv_vault_audit_change(kind == TV_OBJECT_TABLE ? "ALTER REALM REMOVE TABLE" : "ALTER REALM REMOVE SCHEMA",
-						  realm->name, name);
+						  realm->name, named);
 }
 
-void
-tv_vault_realm_remove(const char *name, List *tables, List *schemas)
+static void
+change_objects(const char *name, List *tables, List *schemas, ObjectChange change)
 {
 	TvPolicy   *policy = tv_vault_begin_command("ALTER REALM");
 	TvRealm    *realm = tv_vault_find_realm(policy, name);
@@ -321,11 +304,23 @@ tv_vault_realm_remove(const char *name, List *tables, List *schemas)
 
 	tv_vault_require_owner(realm, "ALTER REALM");
 	foreach(lc, tables)
-		remove_object(policy, tv_vault_table_named(lfirst(lc)), TV_OBJECT_TABLE, realm, lfirst(lc));
+		change(policy, realm, tv_vault_table_named(lfirst(lc)), TV_OBJECT_TABLE, lfirst(lc));
 	foreach(lc, schemas)
-		remove_object(policy, tv_vault_schema_named(lfirst(lc)), TV_OBJECT_SCHEMA, realm, lfirst(lc));
+		change(policy, realm, tv_vault_schema_named(lfirst(lc)), TV_OBJECT_SCHEMA, lfirst(lc));
 	prune(policy, realm->id);
 	tv_vault_change_done();
+}
+
+void
+tv_vault_realm_add(const char *name, List *tables, List *schemas)
+{
+	change_objects(name, tables, schemas, add_object);
+}
+
+void
+tv_vault_realm_remove(const char *name, List *tables, List *schemas)
+{
+	change_objects(name, tables, schemas, remove_object);
 }
 
 /* --- properties --- */
