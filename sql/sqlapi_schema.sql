@@ -41,6 +41,11 @@ CREATE EXTENSION tde_vault;
 SELECT nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS ours,
        has_schema_privilege('regress_schema_thief', 'tde_vault', 'CREATE') AS may_create
 FROM pg_namespace WHERE nspname = 'tde_vault';
+
+-- that of an extension which was dropped
+DROP EXTENSION tde_vault;
+CREATE EXTENSION tde_vault;
+SELECT count(*) FROM pg_extension WHERE extname = 'tde_vault';
 \connect :home
 DROP DATABASE regress_schema;
 DROP ROLE regress_schema_thief;

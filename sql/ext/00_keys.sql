@@ -1,10 +1,12 @@
 -- Objects that somebody else could put into our schema could be called with the
--- rights of these: it must be new, or its owner ours.
+-- rights of these: it must be new, or its owner ours, and nobody else's to create
+-- in.  (The one of an extension that was dropped is, with USAGE for everybody.)
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_namespace n
                WHERE n.nspname = 'tde_vault'
-                 AND (n.nspacl IS NOT NULL
+                 AND (EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a
+                              WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner)
                       OR n.nspowner <> (SELECT r.oid FROM pg_catalog.pg_roles r
                                         WHERE r.rolname = current_user))) THEN
         RAISE EXCEPTION USING

@@ -34,6 +34,7 @@
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
+#include "guard/tv_guard_upgrade.h"
 #include "keyring/tv_keyring.h"
 #include "keyring/tv_keyring_scope.h"
 #include "page/tv_page_decide.h"
@@ -104,10 +105,6 @@ lock_database(const char *name, LOCKMODE mode)
 }
 
 /*
- * A raw copy of a database's directory would hold pages that are bound to the
- * files they were copied from.
- */
-/*
  * A database whose default tablespace is encrypted would have its catalogs
  * there, and those are not sealed when they are copied or moved.
  */
@@ -127,6 +124,10 @@ check_database_tablespace(List *options)
 					 quote_identifier(name))));
 }
 
+/*
+ * A raw copy of a database's directory would hold pages that are bound to the
+ * files they were copied from.
+ */
 static void
 check_create_database(CreatedbStmt *stmt)
 {
@@ -334,6 +335,9 @@ before(Node *stmt)
 			if (tv_setting_enforce_encryption)
 				check_stays_encrypted((AlterTableStmt *) stmt);
 			return;
+		case T_LoadStmt:
+			tv_guard_upgrade_load((LoadStmt *) stmt);
+			return;
 		default:
 			return;
 	}
@@ -521,4 +525,5 @@ tv_guard_utility_init(void)
 	ProcessUtility_hook = guard_utility;
 	next_object_access = object_access_hook;
 	object_access_hook = guard_object_access;
+	tv_guard_upgrade_init();
 }

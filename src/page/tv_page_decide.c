@@ -100,6 +100,13 @@ seal_file(TvPageFile *file, uint64 key, TvCipher of_key, char persistence)
 	bool		permanent = persistence == RELPERSISTENCE_PERMANENT;
 	TvError		err;
 
+	if (unlikely(IsBinaryUpgrade))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("pg_upgrade cannot be used for a cluster with encrypted tables"),
+				 errdetail("It would put a file of the old cluster in the place of the one that is being made, and nobody could read it."),
+				 errhint("Load tde_vault in the old cluster again. Take the data to the new cluster by pg_dump, or by logical replication.")));
+
 	/* unlogged files are copied raw from their init fork: no sidecar for them */
 	if (tv_keyring_assign(&file->rnode.node, key, permanent ? of_key : TV_CIPHER_AES_256_XTS,
 						  TV_FILE_SEALED | (permanent ? 0 : TV_FILE_UNLOGGED), &err) != TV_OK)
