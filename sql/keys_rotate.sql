@@ -114,3 +114,21 @@ SELECT oid AS gone FROM pg_database WHERE datname = current_database() \gset
 DROP DATABASE regress_rotate;
 CHECKPOINT;
 SELECT count(*) FROM tde_vault.master_keys() WHERE database = :gone AND state <> 'retired';
+
+-- a database that is to use a key of its own, and that was cut off on the way:
+-- the same command takes what the cluster's key still wraps
+CREATE DATABASE regress_rotate TEMPLATE template0;
+\connect regress_rotate
+CREATE EXTENSION tde_vault;
+CREATE TABLE r_one (id integer) USING tde_heap;
+INSERT INTO r_one VALUES (1);
+CALL tde_vault.create_master_key('r_own');
+SELECT m.database IS NULL AS clusters, count(*) > 0 FROM tde_vault.table_keys() k JOIN tde_vault.master_keys() m ON m.id = k.master_id
+    WHERE k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY 1;
+ALTER DATABASE ROTATE MASTER KEY KEY_ID 'r_own';
+SELECT m.key_id, count(*) > 0 FROM tde_vault.table_keys() k JOIN tde_vault.master_keys() m ON m.id = k.master_id
+    WHERE k.database = (SELECT oid FROM pg_database WHERE datname = current_database()) GROUP BY 1;
+ALTER DATABASE ROTATE MASTER KEY KEY_ID 'r_own';
+SELECT id FROM r_one;
+\connect :home
+DROP DATABASE regress_rotate;

@@ -462,7 +462,9 @@ tv_keyring_rotation_begin(Oid database, const char *key_id, const char *uri,
 		uri = before.active.uri;
 	rotation->first = !before.own;
 	strlcpy(rotation->old_key_id, before.active.key_id, sizeof(rotation->old_key_id));
-	if (before.unfinished && same_name && same_uri)
+	/* its first key of its own: what the cluster's still wraps is what is left */
+	if (same_name && same_uri &&
+		(before.unfinished || (before.own && key_id != NULL && count_stale(database) > 0)))
 	{
 		rotation->resumed = true;
 		rotation->master = before.active.id;

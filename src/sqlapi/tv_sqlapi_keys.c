@@ -5,15 +5,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "storage/ipc.h"
-#include "storage/lock.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -23,6 +19,7 @@
 #include "page/tv_heap_am.h"
 #include "page/tv_page_smgr.h"
 #include "sqlapi/tv_sqlapi_argument.h"
+#include "worker/tv_worker.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_create_master_key);
 PG_FUNCTION_INFO_V1(tv_sql_rotate_master_key);
@@ -68,16 +65,6 @@ tv_sql_create_master_key(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Whether a rotation runs is a lock, so that it ends with its session. */
-#define ROTATION_LOCK_SUBID 1
-
-/* What a rotation does now, for the errors and the notice that may end it. */
-typedef struct Rotation
-{
-	TvRotation	state;
-	const char *owner;			/* whose master key: for messages */
-} Rotation;
-
 /* The database that was named is the one that we are in. */
 static void
 check_database_name(const char *name)
@@ -112,88 +99,6 @@ check_may_choose(const char *uri)
 			 errhint("Leave the provider out, or have tde_vault.key_provider set to it.")));
 }
 
-static void
-lock_rotation(void)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, InvalidOid, ROTATION_LOCK_SUBID);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("a master key is being rotated already"),
-			 errhint("Wait until that has ended; see tde_vault.master_key_rotation().")));
-}
-
-static void
-rotation_context(void *arg)
-{
-	Rotation   *rotation = arg;
-
-	errcontext("rotation of the master key of %s: " UINT64_FORMAT " of " UINT64_FORMAT " table keys are wrapped by \"%s\"; the same command goes on from there",
-			   rotation->owner, rotation->state.done,
-			   Max(rotation->state.done, rotation->state.total), rotation->state.key_id);
-}
-
-static void
-end_rotation(int code, Datum arg)
-{
-	tv_keyring_rotation_end();
-}
-
-static void
-wrap_all_anew(Rotation *rotation)
-{
-	ErrorContextCallback context = {error_context_stack, rotation_context, rotation};
-	TvError		err;
-
-	error_context_stack = &context;
-	while (!rotation->state.finished)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (tv_keyring_rotation_step(&rotation->state, &err) != TV_OK)
-			tv_report(ERROR, &err);
-	}
-	error_context_stack = context.previous;
-}
-
-static void
-rotate(Oid database, const char *key_id, const char *uri)
-{
-	Rotation	rotation;
-	TvError		err;
-
-	rotation.owner = OidIsValid(database) ?
-		psprintf("database \"%s\"", get_database_name(database)) : "the cluster";
-	if (tv_keyring_rotation_begin(database, key_id, uri, &rotation.state, &err) != TV_OK)
-		tv_report(ERROR, &err);
-	if (rotation.state.resumed)
-		ereport(NOTICE,
-				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
-				 errmsg("the rotation to master key \"%s\" had not ended, and goes on",
-						rotation.state.key_id)));
-	if (rotation.state.first)
-		ereport(NOTICE,
-				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
-				 errmsg("%s has a master key of its own now: \"%s\"",
-						rotation.owner, rotation.state.key_id),
-				 errdetail("Until now it used the cluster's, \"%s\", which stays as it is.",
-						   rotation.state.old_key_id)));
-	PG_ENSURE_ERROR_CLEANUP(end_rotation, (Datum) 0);
-	{
-		wrap_all_anew(&rotation);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(end_rotation, (Datum) 0);
-	tv_keyring_rotation_end();
-	ereport(NOTICE,
-			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
-			 errmsg("master key of %s is \"%s\" now", rotation.owner, rotation.state.key_id),
-			 errdetail_plural(UINT64_FORMAT " table key was wrapped anew.",
-							  UINT64_FORMAT " table keys were wrapped anew.",
-							  rotation.state.done, rotation.state.done)));
-}
-
 /* rotate_master_key(key_id, provider, for_cluster, database) */
 Datum
 tv_sql_rotate_master_key(PG_FUNCTION_ARGS)
@@ -209,8 +114,7 @@ tv_sql_rotate_master_key(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3))
 		check_database_name(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	check_may_choose(uri);
-	lock_rotation();
-	rotate(for_cluster ? InvalidOid : MyDatabaseId, key_id, uri);
+	tv_worker_rotate_master(for_cluster ? InvalidOid : MyDatabaseId, key_id, uri);
 	PG_RETURN_VOID();
 }
 

@@ -42,6 +42,14 @@ extern void tv_worker_decrypt(Oid table);
 /* A new version of the table's key; a worker brings its pages there. */
 extern void tv_worker_rotate(Oid table);
 
+/*
+ * Replace the master key of database (0: the cluster's default), or go on with
+ * a rotation that had not ended.  key_id, uri: as tv_keyring_rotation_begin().
+ * One at a time in the cluster.  What it has done is not rolled back.  Throws
+ * ERROR.
+ */
+extern void tv_worker_rotate_master(Oid database, const char *key_id, const char *uri);
+
 /* --- what is going on (tv_worker_shared.c) --- */
 
 typedef enum TvWorkerKind

@@ -66,6 +66,14 @@ extern void tv_worker_flush(uint64 key);
 /* The relation that owns the file now, locked, or NULL. */
 extern Relation tv_worker_open_owner(const RelFileNode *node);
 
+/* --- tv_worker_rotation.c --- */
+
+/*
+ * For the launcher: have rotations of master keys that had not ended when the
+ * server started, or was promoted, go on; again and again until they have.
+ */
+extern void tv_worker_resume_rotations(void);
+
 /* --- tv_worker_main.c --- */
 
 /* Is the table to be encrypted, as the catalogs have it?  It is locked. */

@@ -261,7 +261,10 @@ tv_worker_launcher_main(Datum main_arg)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		if (!standby)
+		{
 			find_old_keys();
+			tv_worker_resume_rotations();
+		}
 		forget_dropped();
 		busy = start_workers(standby);
 		destroy_old_versions();
