@@ -5,8 +5,6 @@
 #include "keyring/tv_keyring_internal.h"
 
 #include "access/transam.h"
-#include "access/xlog.h"
-#include "access/xlogrecovery.h"
 
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
@@ -235,7 +233,6 @@ append_removal(TvRecordType type, const RelFileNode *node, bool sync, TvError *e
 	record.u.removal.tablespace = node->spcNode;
 	record.u.removal.database = node->dbNode;
 	record.u.removal.relation = node->relNode;
-	record.u.removal.lsn = RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetXLogInsertRecPtr();
 	return tv_keyring_append(&record, sync, err);
 }
 

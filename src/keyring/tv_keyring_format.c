@@ -193,6 +193,11 @@ decode_file(TvReader *r, TvFileRecord *file)
 	file->cipher = tv_read_u8(r);
 	file->flags = tv_read_u8(r);
 	tv_read_bytes(r, file->mac, sizeof(file->mac));
+	if (tv_reader_left(r) > 0)
+	{
+		file->lsn = tv_read_u64(r);
+		r->failed = r->failed || file->lsn == 0;
+	}
 }
 
 static void
@@ -229,6 +234,8 @@ encode_payload(TvWriter *w, const TvRecord *record)
 		case TV_RECORD_FILE:
 			encode_file_identity(w, &record->u.file);
 			tv_write_bytes(w, record->u.file.mac, TV_KEYRING_MAC_LEN);
+			if (record->u.file.lsn != 0)
+				tv_write_u64(w, record->u.file.lsn);
 			return;
 		case TV_RECORD_FILE_DROPPED:
 		case TV_RECORD_FILE_FORGOTTEN:

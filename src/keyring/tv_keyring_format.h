@@ -99,6 +99,7 @@ typedef struct TvFileRecord
 	uint8_t		cipher;
 	uint8_t		flags;
 	uint8_t		mac[TV_KEYRING_MAC_LEN];	/* under the table key */
+	uint64_t	lsn;			/* WAL position of the record; 0: not known */
 } TvFileRecord;
 
 /* FILE_DROPPED, FILE_FORGOTTEN and FILE_RELEASED */

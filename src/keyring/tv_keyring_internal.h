@@ -16,13 +16,14 @@
 #define TV_PREFIX_MAX 4096		/* server starts; see tv_page_nonce.c */
 #define TV_NO_SLOT 0			/* slots count from 1 */
 
-/* A relation file or a binding (node.spcNode 0).  48 bytes. */
+/* A relation file or a binding (node.spcNode 0).  56 bytes. */
 typedef struct TvFileSlot
 {
 	RelFileNode node;
 	uint32		next;			/* chain, or free list */
 	uint64		key;			/* id of its table key */
 	uint64		pos;			/* its record in the keyring file */
+	XLogRecPtr	lsn;			/* of its record; 0: not known */
 	XLogRecPtr	dropped_at;		/* if dropped */
 	uint8		cipher;
 	uint8		flags;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "access/xlog.h"
+#include "access/xlogrecovery.h"
 #include "storage/fd.h"
 
 #include "base/tv_shmem.h"
@@ -205,6 +206,24 @@ apply(const TvRecord *record, uint64 pos, TvError *err)
 	return status;
 }
 
+/*
+ * Where in WAL a new record stands: replay can then tell whether the keyring
+ * has moved on from it.  Under the file's lock, so in the order of the records.
+ */
+static void
+stamp(TvRecord *record)
+{
+	XLogRecPtr	lsn = RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetXLogInsertRecPtr();
+
+	if (record->type == TV_RECORD_FILE)
+		record->u.file.lsn = lsn;
+	else if (record->type == TV_RECORD_FILE_DROPPED || record->type == TV_RECORD_FILE_FORGOTTEN ||
+			 record->type == TV_RECORD_FILE_RELEASED)
+		record->u.removal.lsn = lsn;
+	else if (record->type == TV_RECORD_TABLE_KEY_FLOOR)
+		record->u.key_floor.lsn = lsn;
+}
+
 /* Write a record to the end of the file fd, and apply it. */
 static TvStatus
 append_record(int fd, const TvRecord *record, bool sync, TvError *err)
@@ -246,9 +265,9 @@ append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 	return sync ? commit_file(fd, err) : TV_OK;
 }
 
-TvStatus
-tv_keyring_append_if(const TvRecord *record, bool sync, TvAppendCheck check,
-					 const void *context, bool *appended, TvError *err)
+static TvStatus
+append_if(TvRecord record, bool is_new, bool sync, TvAppendCheck check,
+		  const void *context, bool *appended, TvError *err)
 {
 	LWLock	   *file_lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
 	LWLock	   *table_lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
@@ -260,7 +279,7 @@ tv_keyring_append_if(const TvRecord *record, bool sync, TvAppendCheck check,
 	if (check)
 	{
 		LWLockAcquire(table_lock, LW_SHARED);
-		status = check(record, context, &skip, err);
+		status = check(&record, context, &skip, err);
 		LWLockRelease(table_lock);
 	}
 	if (status == TV_OK && !skip)
@@ -269,8 +288,10 @@ tv_keyring_append_if(const TvRecord *record, bool sync, TvAppendCheck check,
 			status = create_file(err);
 		if (status == TV_OK)
 			status = open_file(&fd, err);
+		if (is_new)
+			stamp(&record);
 		if (status == TV_OK)
-			status = append_record(fd, record, sync, err);
+			status = append_record(fd, &record, sync, err);
 		if (status == TV_OK)
 			tv_keyring_tidy(fd);
 	}
@@ -278,6 +299,13 @@ tv_keyring_append_if(const TvRecord *record, bool sync, TvAppendCheck check,
 	if (appended)
 		*appended = status == TV_OK && !skip;
 	return status;
+}
+
+TvStatus
+tv_keyring_append_if(const TvRecord *record, bool sync, TvAppendCheck check,
+					 const void *context, bool *appended, TvError *err)
+{
+	return append_if(*record, true, sync, check, context, appended, err);
 }
 
 TvStatus
@@ -289,7 +317,7 @@ tv_keyring_append(const TvRecord *record, bool sync, TvError *err)
 TvStatus
 tv_keyring_replay(const TvRecord *record, TvError *err)
 {
-	return tv_keyring_append_if(record, false, check_replayed, NULL, NULL, err);
+	return append_if(*record, false, false, check_replayed, NULL, NULL, err);
 }
 
 TvStatus

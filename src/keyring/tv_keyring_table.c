@@ -365,6 +365,7 @@ apply_file(const TvFileRecord *record, uint64 pos, TvError *err)
 	file->cipher = record->cipher;
 	file->flags = record->flags & TV_FILE_FLAGS;
 	file->pos = pos;
+	file->lsn = record->lsn;
 	head = &file_heads[file_bucket(&node)];
 	file->next = *head;
 	*head = slot;
@@ -486,6 +487,27 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 					(int) record->type);
 }
 
+/*
+ * WAL that is replayed over a keyring that is ahead of it (after a crash, from
+ * a base backup) has records that the keyring had, and has moved on from.  They
+ * must not take it back: pages that are read again are as the keyring was when
+ * they were written, a moment ago.
+ */
+static bool
+is_past_file(const TvFileSlot *file, const TvFileRecord *record)
+{
+	if (file == NULL || record->lsn == 0 || file->lsn < record->lsn)
+		return false;
+	/* removed by what is replayed, not by what the keyring knew before */
+	return !(file->flags & TV_SLOT_DROPPED) || file->dropped_at > record->lsn;
+}
+
+static bool
+is_past_removal(const TvFileSlot *file, const TvFileRemovalRecord *record)
+{
+	return file != NULL && file->lsn > record->lsn;
+}
+
 static bool
 is_known_file(const TvFileRecord *record)
 {
@@ -493,6 +515,8 @@ is_known_file(const TvFileRecord *record)
 	TvFileSlot *file = tv_keyring_find_file(&node);
 	TvKeySlot  *version = tv_keyring_next_version(record->table_key, NULL);
 
+	if (is_past_file(file, record))
+		return true;
 	/* while a key has several versions, the MAC may be under a newer one */
 	if (version != NULL && tv_keyring_next_version(record->table_key, version) != NULL)
 		return false;
@@ -546,17 +570,19 @@ tv_keyring_is_known(const TvRecord *record)
 			return is_known_file(&record->u.file);
 		case TV_RECORD_FILE_DROPPED:
 			file = tv_keyring_find_file(&node);
-			return file == NULL ||
+			return file == NULL || is_past_removal(file, &record->u.removal) ||
 				(file->flags & (TV_SLOT_DROPPED | TV_SLOT_RELEASED)) == TV_SLOT_DROPPED;
 		case TV_RECORD_FILE_RELEASED:
 			file = tv_keyring_find_file(&node);
-			return file == NULL || (file->flags & TV_SLOT_DROPPED);
+			return file == NULL || is_past_removal(file, &record->u.removal) ||
+				(file->flags & TV_SLOT_DROPPED);
 		case TV_RECORD_TABLE_KEY_FLOOR:
 			return tv_keyring_knows_floor(&record->u.key_floor);
 		case TV_RECORD_TABLE_KEY_WORK:
 			return tv_keyring_knows_work(&record->u.key_work);
 		case TV_RECORD_FILE_FORGOTTEN:
-			return tv_keyring_find_file(&node) == NULL;
+			file = tv_keyring_find_file(&node);
+			return file == NULL || is_past_removal(file, &record->u.removal);
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			return tv_keyring_find_key(record->u.key_removal.id, 0) == NULL;
 		case TV_RECORD_MASTER_KEY_RETIRED:

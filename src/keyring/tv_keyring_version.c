@@ -12,9 +12,6 @@
  */
 #include "keyring/tv_keyring_internal.h"
 
-#include "access/xlog.h"
-#include "access/xlogrecovery.h"
-
 #include "base/tv_shmem.h"
 
 /* --- tables; the caller holds the table's lock ------------------------------ */
@@ -28,6 +25,9 @@ tv_keyring_inherit_version(TvKeySlot *key, const TvKeySlot *newest)
 	key->work_pos = newest->work_pos;
 	key->work_since = newest->work_since;
 	key->flags |= newest->flags & TV_KEY_WORK_FLAGS;
+	/* replayed after it was destroyed: that holds still */
+	if (key->epoch < key->floor)
+		key->superseded_at = key->floor_lsn;
 }
 
 void
@@ -72,7 +72,8 @@ tv_keyring_knows_floor(const TvKeyFloorRecord *record)
 {
 	TvKeySlot  *key = tv_keyring_find_key(record->id, 0);
 
-	return key == NULL || (key->floor == record->epoch && key->floor_lsn == record->lsn);
+	/* one that is past must not take it back */
+	return key == NULL || key->floor_lsn >= record->lsn;
 }
 
 bool
@@ -105,12 +106,6 @@ tv_keyring_sweep_versions(XLogRecPtr redo)
 
 /* --- records ------------------------------------------------------------------ */
 
-static XLogRecPtr
-current_lsn(void)
-{
-	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) : GetXLogInsertRecPtr();
-}
-
 TvStatus
 tv_keyring_add_version(uint64 id, TvCipher cipher, uint16 *epoch, TvError *err)
 {
@@ -139,7 +134,6 @@ tv_keyring_set_floor(uint64 id, uint16 epoch, TvError *err)
 	record.type = TV_RECORD_TABLE_KEY_FLOOR;
 	record.u.key_floor.id = id;
 	record.u.key_floor.epoch = epoch;
-	record.u.key_floor.lsn = current_lsn();
 	return tv_keyring_append(&record, true, err);
 }
 
@@ -166,7 +160,6 @@ tv_keyring_release(const RelFileNode *node, TvError *err)
 	record.u.removal.tablespace = node->spcNode;
 	record.u.removal.database = node->dbNode;
 	record.u.removal.relation = node->relNode;
-	record.u.removal.lsn = current_lsn();
 	return tv_keyring_append(&record, true, err);
 }
 

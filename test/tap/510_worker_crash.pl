@@ -1,6 +1,7 @@
-# Workers, backends and the postmaster are killed at random moments while tables
-# in use are encrypted, decrypted and given new keys and ciphers.  No row is
-# lost, every page opens, and the work goes on by itself.
+# Workers, backends, the checkpointer and the postmaster are killed at random
+# moments, or the server is stopped at once, while tables in use are encrypted,
+# decrypted and given new keys and ciphers, with and without sidecars.  No row
+# is lost, every page opens, and the work goes on by itself.
 
 use strict;
 use warnings;
@@ -41,7 +42,14 @@ sub start_load
 my @statements = (
 	'ENABLE ENCRYPTION', q{ENABLE ENCRYPTION USING 'AES-256-XTS'}, q{ENABLE ENCRYPTION USING 'CHACHA20-POLY1305'},
 	q{ENABLE ENCRYPTION USING 'AES-256-GCM'}, 'ROTATE ENCRYPTION KEY', 'ROTATE ENCRYPTION KEY', 'DISABLE ENCRYPTION');
+# what is killed, as pg_stat_activity names it
+my %kind_of = (
+	worker => 'tde_vault worker', launcher => 'tde_vault launcher', backend => 'client backend',
+	checkpointer => 'checkpointer', 'background writer' => 'background writer', postmaster => '', 'immediate stop' => '');
 my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
+# each transaction adds one number to four tables
+my $balance = q{SELECT a.n, a.s = coalesce(h.s, 0), b.s = a.s, t.s = a.s FROM (SELECT count(*) AS n, sum(abalance) AS s FROM pgbench_accounts) a,
+	(SELECT sum(delta) AS s FROM pgbench_history) h, (SELECT sum(bbalance) AS s FROM pgbench_branches) b, (SELECT sum(tbalance) AS s FROM pgbench_tellers) t};
 my $killed = 0;
 my %count;
 
@@ -56,27 +64,26 @@ while ($killed < $kills)
 		$count{$statement}++;
 	}
 	Time::HiRes::usleep(int rand 1_500_000);
-	my $what = ('worker', 'backend', 'postmaster')[ rand 3 ];
-	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE } .
-		($what eq 'worker' ? q{backend_type = 'tde_vault worker'} : q{backend_type = 'client backend' AND pid <> pg_backend_pid()}) . ' ORDER BY random() LIMIT 1');
-	$what = 'postmaster' if $pid eq '';
-	if ($what eq 'postmaster')
+	my $what = (sort keys %kind_of)[ rand keys %kind_of ];
+	my $under_way = $node->safe_psql('postgres', q{SELECT DISTINCT operation FROM tde_vault.encryption_progress WHERE state IN ('running', 'checking')});
+	my $pid = $kind_of{$what} eq '' ? '' : $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$kind_of{$what}' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1");
+	$what = 'postmaster' if $what ne 'immediate stop' && ($pid eq '' || !kill 'KILL', $pid);
+	if ($what eq 'postmaster' || $what eq 'immediate stop')
 	{
-		$node->kill_postmaster;
+		$what eq 'postmaster' ? $node->kill_postmaster : $node->stop('immediate');
 		eval { $load->finish };
 		$node->start;
 	}
 	else
 	{
-		kill 'KILL', $pid;
 		eval { $load->finish };
 		die 'no restart after a crash' unless $node->wait_until_ready;
 	}
+	$count{"$what killed"}++;
+	$count{"during $_"}++ foreach $under_way eq '' ? 'nothing' : split /\n/, $under_way;
 	$killed++;
-	$count{$what}++;
 	unlike($err, qr/encrypt|decrypt|sidecar|keyring|key version/i, "kill $killed ($what): no client saw an error of ours") or diag($err);
-	$node->sql_is(q{SELECT (SELECT count(*) FROM pgbench_accounts), (SELECT sum(delta) FROM pgbench_history) IS NOT DISTINCT FROM (SELECT sum(abalance) FROM pgbench_accounts)
-		OR (SELECT count(*) FROM pgbench_history) = 0}, '100000|t', "kill $killed: nothing lost");
+	$node->sql_is($balance, '100000|t|t|t', "kill $killed: nothing lost");
 	next if $killed % 5;
 	ok($node->poll_query_until('postgres', $done), "kill $killed: the work goes on to its end")
 	  or diag($node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));

@@ -32,6 +32,43 @@ fill(void)
 	records[2].u.removal.lsn = UINT64_C(0x16B3748);
 }
 
+/* A file record that says where in WAL it was made; older ones do not. */
+static void
+test_file(void)
+{
+	uint8_t		want[256];
+	uint8_t		got[256];
+	size_t		len = fixture_read_hex("keyring_v1_file.hex", want, sizeof(want));
+	uint8_t		check[TV_KEYRING_CHECK_LEN] = {0};
+	TvRecord	record;
+	TvRecord	back;
+	size_t		used;
+
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_FILE;
+	record.u.file.tablespace = 1663;
+	record.u.file.database = 16384;
+	record.u.file.relation = 16402;
+	record.u.file.table_key = UINT64_C(0x1112131415161718);
+	record.u.file.cipher = 1;
+	record.u.file.flags = TV_FILE_PLAIN;
+	memset(record.u.file.mac, 0x5a, sizeof(record.u.file.mac));
+	record.u.file.lsn = UINT64_C(0x16B3750);
+	used = tv_keyring_record_encode(&record, check, got, sizeof(got));
+	ok(used == len && memcmp(got, want, len) == 0, "file record has the bytes that it had");
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_decode(want, len, 0, check, &back, &used) == TV_OK && used == len &&
+	   back.u.file.flags == TV_FILE_PLAIN && back.u.file.mac[31] == 0x5a &&
+	   back.u.file.lsn == 0x16B3750, "and its position in WAL is read");
+	record.u.file.lsn = 0;
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_encode(&record, check, got, sizeof(got)) == len - sizeof(uint64_t),
+	   "without one it is as it was");
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_decode(got, len - sizeof(uint64_t), 0, check, &back, &used) == TV_OK &&
+	   back.u.file.lsn == 0, "and is read");
+}
+
 int
 main(void)
 {
@@ -62,5 +99,6 @@ main(void)
 	   back.type == TV_RECORD_FILE_RELEASED && back.u.removal.relation == 16402 &&
 	   back.u.removal.lsn == 0x16B3748, "file that is released");
 	ok(pos + used == len, "and that is all");
+	test_file();
 	return unit_done();
 }
