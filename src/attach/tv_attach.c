@@ -40,13 +40,16 @@ static bool server_checked = false;
 /*
  * The module's library may only be loaded by the postmaster, or by a
  * single-user backend, before anything forks.
+ *
+ * Nothing more than an error for who comes late: a worker of autovacuum that
+ * was ended by the first encrypted table would never get to the plain ones.
  */
 static void
 check_load_time(void)
 {
 	if (process_shared_preload_libraries_in_progress)
 		return;
-	ereport(FATAL,
+	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("tde_vault must be loaded by shared_preload_libraries"),
 			 errdetail("Pages and WAL of every process pass through tde_vault, so it attaches before the server's processes start."),

@@ -6,9 +6,12 @@
 
 #include "guard/tv_guard_utility.h"
 
+#include "access/genam.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
@@ -26,10 +29,12 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/tv_report.h"
@@ -286,6 +291,47 @@ refreshes_encrypted(Node *stmt)
 	return OidIsValid(relid) && is_encrypted_table(relid);
 }
 
+/* Is it a file of a relation, also of one that another session is making? */
+static bool
+is_in_catalog(Relation pg_class, const RelFileNode *node)
+{
+	Oid			tablespace = node->spcNode == MyDatabaseTableSpace ? InvalidOid : node->spcNode;
+	SnapshotData snapshot;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], Anum_pg_class_reltablespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(tablespace));
+	ScanKeyInit(&keys[1], Anum_pg_class_relfilenode, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(node->relNode));
+	InitDirtySnapshot(snapshot);
+	scan = systable_beginscan(pg_class, ClassTblspcRelfilenodeIndexId, true, &snapshot, 2, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	return found;
+}
+
+/*
+ * Does this database hold encrypted relations?  The keyring also knows files
+ * that a crash left behind, as it does on a plain server: they are nobody's.
+ * Who makes a relation holds a lock on pg_class from before its file is made
+ * (heap.c, heap_create_with_catalog).
+ */
+static bool
+holds_encrypted_relations(void)
+{
+	Relation	pg_class = table_open(RelationRelationId, ShareLock);
+	uint32		slot = 0;
+	RelFileNode node;
+	bool		found = false;
+
+	while (!found && tv_keyring_next_table_file(MyDatabaseId, &slot, &node))
+		found = is_in_catalog(pg_class, &node);
+	table_close(pg_class, ShareLock);
+	return found;
+}
+
 /*
  * Without the module sealed files cannot be read.  With CASCADE, tables go, but
  * a sequence that no table owns any more would stay.
@@ -299,14 +345,16 @@ check_drop_extension(DropStmt *stmt)
 		return;
 	foreach(lc, stmt->objects)
 	{
-		if (strcmp(strVal(lfirst(lc)), "tde_vault") != 0 ||
-			!OidIsValid(get_extension_oid("tde_vault", true)))
+		Oid			extension = get_extension_oid("tde_vault", true);
+
+		/* whose it is not is refused by the server */
+		if (strcmp(strVal(lfirst(lc)), "tde_vault") != 0 || !OidIsValid(extension) ||
+			!pg_extension_ownercheck(extension, GetUserId()))
 			continue;
 		/* what the planner knows of tables that are gone may be plain again */
-		if (stmt->behavior == DROP_CASCADE || !tv_keyring_database_holds_tables(MyDatabaseId))
+		if (stmt->behavior == DROP_CASCADE || !holds_encrypted_relations())
 		{
-			if (pg_extension_ownercheck(get_extension_oid("tde_vault", false), GetUserId()))
-				tv_statistics_seal(false);
+			tv_statistics_seal(false);
 			continue;
 		}
 		ereport(ERROR,

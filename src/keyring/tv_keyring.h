@@ -205,8 +205,12 @@ extern TvStatus tv_keyring_drop_database(Oid database, TvError *err);
 
 /* Does database hold encrypted files (those removed not counted)? */
 extern bool tv_keyring_database_in_use(Oid database);
-/* The same, leaving out files of system catalogs. */
-extern bool tv_keyring_database_holds_tables(Oid database);
+
+/*
+ * The next of those from after *slot (0 to begin), leaving out files of system
+ * catalogs.  Files that a crash left behind are among them.
+ */
+extern bool tv_keyring_next_table_file(Oid database, uint32 *slot, RelFileNode *node);
 
 /* --- versions of a table key (tv_keyring_version.c) --- */
 

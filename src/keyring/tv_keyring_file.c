@@ -255,9 +255,18 @@ tv_keyring_forget(const RelFileNode *node, TvError *err)
 	return append_removal(TV_RECORD_FILE_FORGOTTEN, node, true, err);
 }
 
+/* The caller holds the table lock. */
+static bool
+is_of_catalog(const TvFileSlot *file)
+{
+	TvKeySlot  *key = tv_keyring_find_key(file->key, 0);
+
+	return key != NULL && key->table < FirstNormalObjectId;
+}
+
 /* The next file of database after *slot that is not dropped. */
 static bool
-next_file(Oid database, uint32 *slot, RelFileNode *node)
+next_file(Oid database, bool catalogs, uint32 *slot, RelFileNode *node)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	bool		found = false;
@@ -268,7 +277,8 @@ next_file(Oid database, uint32 *slot, RelFileNode *node)
 		TvFileSlot *file = tv_keyring_file_slot(++(*slot));
 
 		if (file && file->node.dbNode == database &&
-			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)))
+			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)) &&
+			(catalogs || !is_of_catalog(file)))
 		{
 			*node = file->node;
 			found = true;
@@ -284,7 +294,7 @@ tv_keyring_drop_database(Oid database, TvError *err)
 	uint32		slot = 0;
 	RelFileNode node;
 
-	while (next_file(database, &slot, &node))
+	while (next_file(database, true, &slot, &node))
 	{
 		TvStatus	status = tv_keyring_drop(&node, err);
 
@@ -294,44 +304,19 @@ tv_keyring_drop_database(Oid database, TvError *err)
 	return tv_keyring_retire_masters(database, err);
 }
 
-/* The caller holds the table lock. */
-static bool
-is_of_catalog(const TvFileSlot *file)
-{
-	TvKeySlot  *key = tv_keyring_find_key(file->key, 0);
-
-	return key != NULL && key->table < FirstNormalObjectId;
-}
-
-static bool
-database_holds(Oid database, bool catalogs)
-{
-	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
-	bool		found = false;
-
-	LWLockAcquire(lock, LW_SHARED);
-	for (uint32 slot = 1; !found && slot <= tv_keyring_shared->file_top; slot++)
-	{
-		TvFileSlot *file = tv_keyring_file_slot(slot);
-
-		found = file && file->node.dbNode == database &&
-			!(file->flags & (TV_SLOT_DROPPED | TV_FILE_BINDING)) &&
-			(catalogs || !is_of_catalog(file));
-	}
-	LWLockRelease(lock);
-	return found;
-}
-
 bool
 tv_keyring_database_in_use(Oid database)
 {
-	return database_holds(database, true);
+	uint32		slot = 0;
+	RelFileNode node;
+
+	return next_file(database, true, &slot, &node);
 }
 
 bool
-tv_keyring_database_holds_tables(Oid database)
+tv_keyring_next_table_file(Oid database, uint32 *slot, RelFileNode *node)
 {
-	return database_holds(database, false);
+	return next_file(database, false, slot, node);
 }
 
 /* The record of node as the file holds it. */
