@@ -78,6 +78,25 @@ mask_message(char *text)
 	debug_query_string = text;
 }
 
+/*
+ * The text that was found to be harmless last: those of prepared statements
+ * come again and again.
+ */
+static bool
+is_suspect(const char *text)
+{
+	static char harmless[256];
+	size_t		size = strlen(text) + 1;
+
+	if (size <= sizeof(harmless) && memcmp(text, harmless, size) == 0)
+		return false;
+	if (tv_ddl_suspect(text))
+		return true;
+	if (size <= sizeof(harmless))
+		memcpy(harmless, text, size);
+	return false;
+}
+
 static void
 report_activity(BackendState state, const char *text)
 {
@@ -85,7 +104,7 @@ report_activity(BackendState state, const char *text)
 	message_hidden = NULL;
 	if (state == STATE_RUNNING && text != NULL && text == debug_query_string && serves_client())
 	{
-		message_suspect = tv_ddl_suspect(text);
+		message_suspect = is_suspect(text);
 		if (message_suspect)
 			mask_message(unconstify(char *, text));
 		message_text = text;

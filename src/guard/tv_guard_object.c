@@ -506,7 +506,8 @@ object_access(ObjectAccessType access, Oid class, Oid object, int column, void *
 {
 	if (next_object_access)
 		next_object_access(access, class, object, column, arg);
-	if (likely(!tv_vault_on_anywhere()) || !IsTransactionState())
+	if (likely(access == OAT_FUNCTION_EXECUTE || access == OAT_NAMESPACE_SEARCH) ||
+		!tv_vault_on_anywhere() || !IsTransactionState())
 		return;
 	switch (access)
 	{

@@ -545,6 +545,8 @@ guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 
 	if (next_object_access)
 		next_object_access(access, classId, objectId, subId, arg);
+	if (likely(access == OAT_FUNCTION_EXECUTE || access == OAT_NAMESPACE_SEARCH))
+		return;
 	if (access == OAT_DROP && classId == TableSpaceRelationId)
 		tv_tablespace_release(objectId);
 	if (access == OAT_DROP && classId == DatabaseRelationId)

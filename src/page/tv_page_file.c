@@ -7,16 +7,13 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-/* Most calls come for the same few files again: a table and its indexes. */
-#define RECENT 16				/* power of two */
-
 static HTAB *table = NULL;
-static TvPageFile *recent[RECENT];
+TvPageFile *tv_page_recent[TV_PAGE_RECENT];
 
 static inline TvPageFile **
 recent_place(const RelFileNodeBackend *rnode)
 {
-	return &recent[rnode->node.relNode & (RECENT - 1)];
+	return &tv_page_recent[rnode->node.relNode % TV_PAGE_RECENT];
 }
 
 TvPageFile *

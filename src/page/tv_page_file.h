@@ -43,6 +43,23 @@ typedef struct TvPageFile
 	TvSidecar	sidecar;
 } TvPageFile;
 
+/* Most calls come for the same few files again: a table and its indexes. */
+#define TV_PAGE_RECENT 16		/* power of two */
+
+extern TvPageFile *tv_page_recent[TV_PAGE_RECENT];
+
+/* The entry if it is at hand, and resolved as the keyring is now; else NULL. */
+static inline TvPageFile *
+tv_page_file_at_hand(const RelFileNodeBackend *rnode)
+{
+	TvPageFile *file = tv_page_recent[rnode->node.relNode % TV_PAGE_RECENT];
+
+	if (file != NULL && RelFileNodeBackendEquals(file->rnode, *rnode) &&
+		file->generation == tv_keyring_generation() && file->state != TV_STATE_UNRESOLVED)
+		return file;
+	return NULL;
+}
+
 /* Find or make the entry, unresolved if new. */
 extern TvPageFile *tv_page_file(RelFileNodeBackend rnode);
 

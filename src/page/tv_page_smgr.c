@@ -37,9 +37,8 @@ static bool attached = false;
 static Oid	copied_from = InvalidOid;
 static Oid	copied_into = InvalidOid;
 
-/* The file, resolved, as the keyring has it now. */
 static TvPageFile *
-resolved(SMgrRelation reln)
+look_up(SMgrRelation reln)
 {
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
 	bool		changed = tv_page_file_refresh(file);
@@ -50,6 +49,15 @@ resolved(SMgrRelation reln)
 		!file->temporary && !InRecovery)
 		(void) prepare(&file->rnode.node, NULL);
 	return file;
+}
+
+/* The file, resolved, as the keyring has it now. */
+static inline TvPageFile *
+resolved(SMgrRelation reln)
+{
+	TvPageFile *file = tv_page_file_at_hand(&reln->smgr_rnode);
+
+	return likely(file != NULL) ? file : look_up(reln);
 }
 
 /* Are pages of the file to be sealed when they are written? */

@@ -106,15 +106,11 @@ static get_relation_stats_hook_type next_relation_stats = NULL;
 static get_index_stats_hook_type next_index_stats = NULL;
 static get_attavgwidth_hook_type next_average_width = NULL;
 
-/*
- * Can the statistics be read?  Once they can, they can for as long as the
- * server runs: keys that are open stay so.  If not, it is tried again in the
- * next transaction.
- */
+static bool readable = false;
+
 static bool
-are_readable(void)
+become_readable(void)
 {
-	static bool readable = false;
 	static LocalTransactionId failed = InvalidLocalTransactionId;
 	TvKeyringFile known;
 	TvKeyHandle handle = {0, 0};
@@ -122,8 +118,6 @@ are_readable(void)
 	RelFileNode node;
 	TvError		err;
 
-	if (likely(readable))
-		return true;
 	if (failed == MyProc->lxid)
 		return false;
 	rel = RelationIdGetRelation(catalogs[0]);
@@ -140,6 +134,17 @@ are_readable(void)
 	tv_error_detail(&err, "Plans are made without the planner's statistics, whose key is not at hand.");
 	tv_report(WARNING, &err);
 	return false;
+}
+
+/*
+ * Can the statistics be read?  Once they can, they can for as long as the
+ * server runs: keys that are open stay so.  If not, it is tried again in the
+ * next transaction.
+ */
+static inline bool
+are_readable(void)
+{
+	return likely(readable) || become_readable();
 }
 
 static bool

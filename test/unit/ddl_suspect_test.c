@@ -2,6 +2,7 @@
  * ddl_suspect_test.c
  *	  The first look at a text misses no statement of ours.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ddl/tv_ddl_suspect.h"
@@ -45,6 +46,31 @@ main(void)
 			text[i] = '\0';
 			ok(!tv_ddl_suspect(text), "it is not cut off");
 		}
+	}
+	/* wherever it stands among others, in either case, and nothing is read behind the end */
+	static const char *const all[] = {"crypt", "rotate", "realm", "vault", "unlock", "command", "password"};
+
+	for (size_t w = 0; w < sizeof(all) / sizeof(all[0]); w++)
+	{
+		size_t		len = strlen(all[w]);
+		int			wrong = 0;
+
+		for (size_t before = 0; before < 40; before++)
+		{
+			for (size_t after = 0; after < 20; after++)
+			{
+				char	   *exact = malloc(before + len + after + 1);
+
+				memset(exact, "mlotspnw \xe1"[(before + after) % 10], before + len + after);
+				exact[before + len + after] = '\0';
+				wrong += tv_ddl_suspect(exact);
+				for (size_t i = 0; i < len; i++)
+					exact[before + i] = all[w][i] ^ ((before + i) % 3 == after % 3 ? 0x20 : 0);
+				wrong += !tv_ddl_suspect(exact);
+				free(exact);
+			}
+		}
+		ok(wrong == 0, "%s, wherever it stands", all[w]);
 	}
 	for (int i = 0; i < 5; i++)
 	{
