@@ -106,7 +106,7 @@ enforce(const TvAnswer *answer, Oid relid, TvAction action)
 	touched = MyProc->lxid;
 	check_stack(answer, relid);
 	/* of what a parallel worker may do the leader has told already */
-	if (IsParallelWorker() && allows(answer))
+	if (tv_vault_passes(answer, action) || (IsParallelWorker() && allows(answer)))
 		return;
 	tv_vault_enforce(answer, tv_guard_name(relid), action);
 }

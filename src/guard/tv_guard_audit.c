@@ -159,7 +159,7 @@ tv_guard_audit_entry(Oid relid, int actions)
 	static const int writes = TV_ACTION_INSERT | TV_ACTION_UPDATE | TV_ACTION_DELETE | TV_ACTION_TRUNCATE;
 	TvAuditEvent event = {.severity = TV_AUDIT_INFO, .result = TV_AUDIT_ALLOWED};
 
-	if (likely(!tv_setting_audit_reads && !tv_setting_audit_writes) || IsParallelWorker())
+	if (likely(!tv_guard_audits_entries()) || IsParallelWorker())
 		return;
 	actions &= (tv_setting_audit_reads ? reads : 0) | (tv_setting_audit_writes ? writes : 0);
 	if (actions == 0 || tv_vault_protects(relid))

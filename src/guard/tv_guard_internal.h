@@ -13,6 +13,7 @@
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 
+#include "base/tv_settings.h"
 #include "vault/tv_vault.h"
 
 /* --- tv_guard.c: asking --- */
@@ -67,6 +68,13 @@ extern bool tv_guard_handled(void);
 
 /* A statement is about to run; top: not one that another statement made. */
 extern void tv_guard_audit_statement(Node *stmt, bool top);
+
+/* Do settings ask for what queries do outside realms? */
+static inline bool
+tv_guard_audits_entries(void)
+{
+	return tv_setting_audit_reads || tv_setting_audit_writes;
+}
 
 /* A query will do actions (a mask) to relid. */
 extern void tv_guard_audit_entry(Oid relid, int actions);

@@ -264,6 +264,8 @@ check_perms(List *rtable, bool report)
 			if (!check_catalog(rtable, rti, rte, report))
 				return false;
 		}
+		else if (likely(tv_vault_ignores(rte->relid)) && !tv_guard_audits_entries())
+			continue;
 		else if (tv_vault_on() && !check_entry(rtable, rti, rte, report))
 			return false;
 	}
@@ -313,7 +315,8 @@ check_again(const PlannedStmt *stmt)
 	{
 		RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId)
+		if (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId &&
+			!tv_vault_ignores(rte->relid))
 			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
 	}
 }
@@ -373,7 +376,8 @@ check_planned(const RangeTblEntry *rte)
 {
 	AclMode		perms = rte->requiredPerms;
 
-	if (rte->rtekind != RTE_RELATION || rte->relid < FirstUnpinnedObjectId)
+	if (rte->rtekind != RTE_RELATION || rte->relid < FirstUnpinnedObjectId ||
+		likely(tv_vault_ignores(rte->relid)))
 		return;
 	/* rules are for what the statement names: an entry of the planner's own names nothing */
 	if (perms & ACL_SELECT)
@@ -402,7 +406,7 @@ relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, Variabl
 static bool
 index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *vardata)
 {
-	if (tv_vault_on())
+	if (tv_vault_on() && !tv_vault_ignores(index))
 		tv_guard_recheck(index, TV_ACTION_SELECT, NULL, false);
 	return next_index_stats && next_index_stats(root, index, attnum, vardata);
 }

@@ -103,7 +103,7 @@ check_table(Relation rel, TvHeapUse use)
 	Oid			relid = RelationGetRelid(rel);
 	TvAction	action;
 
-	if (likely(!tv_vault_on()) || is_server_process() || is_last(relid, use))
+	if (likely(!tv_vault_on()) || likely(tv_vault_ignores(relid)) || is_server_process() || is_last(relid, use))
 		return;
 	action = action_of(use);
 

@@ -17,6 +17,8 @@
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 
+#include "vault/tv_vault_fast.h"
+
 /* Actions, as command rules name them; a bit each. */
 typedef enum TvAction
 {
@@ -54,15 +56,7 @@ typedef struct TvAnswer
 	const char *message;		/* of the command rule, or NULL */
 } TvAnswer;
 
-/* Is the vault of this session's database on (or closed)?  No lock. */
-extern bool tv_vault_on(void);
-
-/*
- * Is one on in any database of the cluster?  One atomic read; works everywhere.
- * After a start also true while nobody has read a policy that says it is off
- * (tv_vault_verify_all() does; it asks the key provider).
- */
-extern bool tv_vault_on_anywhere(void);
+/* Read every policy that nobody has read since the server started. */
 extern void tv_vault_verify_all(void);
 
 /*
@@ -94,6 +88,9 @@ extern void tv_vault_ask_database(TvAction action, TvAnswer *answer);
  * rule's message, ...).  object: how it is called in messages.
  */
 extern void tv_vault_enforce(const TvAnswer *answer, const char *object, TvAction action);
+
+/* Is there nothing for tv_vault_enforce() to do? */
+extern bool tv_vault_passes(const TvAnswer *answer, TvAction action);
 
 /* ask, then enforce. */
 extern void tv_vault_require(Oid relid, TvAction action);

@@ -169,14 +169,28 @@ reason_of(const TvAnswer *answer)
 	return "the vault is closed";
 }
 
+/* A read that is allowed, and not by an emergency unlock. */
+static bool
+is_plain_read(const TvAnswer *answer, TvAction action)
+{
+	return answer->verdict == TV_ANSWER_ALLOW && !answer->emergency && action == TV_ACTION_SELECT;
+}
+
+bool
+tv_vault_passes(const TvAnswer *answer, TvAction action)
+{
+	return answer->verdict == TV_ANSWER_NOT_PROTECTED ||
+		(!tv_setting_audit_realm_reads && is_plain_read(answer, action));
+}
+
 void
 tv_vault_audit_answer(const TvAnswer *answer, const char *object, TvAction action)
 {
 	TvAuditEvent event = {"REALM_ACCESS", TV_AUDIT_INFO, TV_AUDIT_ALLOWED};
 	bool		allowed = answer->verdict == TV_ANSWER_ALLOW;
-	bool		plain_read = allowed && !answer->emergency && action == TV_ACTION_SELECT;
+	bool		plain_read = is_plain_read(answer, action);
 
-	if (plain_read && !tv_setting_audit_realm_reads)
+	if (tv_vault_passes(answer, action))
 		return;
 	if (answer->verdict == TV_ANSWER_RULE)
 		event.type = "RULE_VIOLATION";

@@ -51,6 +51,7 @@ tv_vault_targets_forget(void)
 {
 	stale = true;
 	moves++;
+	tv_vault_fast.clear = 0;
 }
 
 static void
@@ -331,13 +332,15 @@ build(const TvVaultLocal *local, Oid relid)
 const TvTarget *
 tv_vault_target(const TvVaultLocal *local, Oid relid)
 {
-	TvTarget   *target;
+	const TvTarget *target;
 
 	fresh_table();
 	target = targets_lookup(table, relid);
-	if (likely(target != NULL))
-		return target;
-	return build(local, relid);
+	if (unlikely(target == NULL))
+		target = build(local, relid);
+	if (!stale && target->n_realms == 0 && target->n_rules == 0)
+		tv_vault_local_ignore(relid);
+	return target;
 }
 
 void

@@ -27,9 +27,6 @@ typedef struct TvVaultDatabase
 
 extern void tv_vault_shared_init(void);
 
-/* Moves whenever a policy does.  Never 0. */
-extern uint64 tv_vault_generation(void);
-
 /* Copy out what is known of database; false if it has no policy. */
 extern bool tv_vault_shared_get(Oid database, TvVaultDatabase *out);
 /* Entry i of them all; false past the end. */
@@ -130,6 +127,9 @@ extern void tv_vault_local_settle(void);
 
 /* The policy at hand was changed in place: forget what was derived from it. */
 extern void tv_vault_local_changed(void);
+
+/* Nothing of the policy at hand, which the shared one is, concerns relid. */
+extern void tv_vault_local_ignore(Oid relid);
 
 /* Access of the authenticated user to realm number i. Catalogs are read. */
 extern const TvRealmCache *tv_vault_realm_access(const TvVaultLocal *local, uint32 i);

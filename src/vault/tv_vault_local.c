@@ -24,6 +24,8 @@ typedef struct Retired
 	struct Retired *next;
 } Retired;
 
+TvVaultFast tv_vault_fast;
+
 static TvVaultLocal local;
 static Retired *retired = NULL;
 static bool own = false;		/* local.policy is one that this transaction changes */
@@ -74,6 +76,8 @@ tv_vault_local_changed(void)
 {
 	local.version++;
 	roles_moved = false;
+	tv_vault_fast.on = 0;
+	tv_vault_fast.off = 0;
 	tv_vault_targets_forget();
 	if (!reset_realms())
 	{
@@ -171,10 +175,42 @@ tv_vault_current(void)
 	return &local;
 }
 
-bool
-tv_vault_on(void)
+/* --- for hot paths --- */
+
+/*
+ * Is the policy at hand that of a generation, which it is kept under?  What a
+ * transaction changes is its own, and a lost one is asked for again.
+ */
+static bool
+is_settled(void)
 {
-	return tv_vault_on_anywhere() && tv_vault_current()->state != TV_VAULT_NONE;
+	return !own && !roles_moved && OidIsValid(MyDatabaseId) && local.state != TV_VAULT_LOST;
+}
+
+bool
+tv_vault_on_here(void)
+{
+	const TvVaultLocal *vault = tv_vault_current();
+
+	if (is_settled())
+	{
+		if (vault->state == TV_VAULT_NONE)
+			tv_vault_fast.off = vault->generation;
+		else
+			tv_vault_fast.on = vault->generation;
+	}
+	return vault->state != TV_VAULT_NONE;
+}
+
+void
+tv_vault_local_ignore(Oid relid)
+{
+	if (!is_settled())
+		return;
+	if (tv_vault_fast.clear != local.generation)
+		memset(tv_vault_fast.relids, 0, sizeof(tv_vault_fast.relids));
+	tv_vault_fast.clear = local.generation;
+	tv_vault_fast.relids[relid % TV_VAULT_CLEAR] = relid;
 }
 
 /* --- the authenticated user --- */

@@ -15,13 +15,13 @@
 
 typedef struct VaultShared
 {
-	pg_atomic_uint64 generation;
-	pg_atomic_uint32 n_on;		/* on, or not known to be off */
+	TvVaultPulse pulse;
 	uint32		n_databases;
 	TvVaultDatabase databases[MAX_DATABASES];
 } VaultShared;
 
 static VaultShared *shared = NULL;
+TvVaultPulse *tv_vault_pulse = NULL;
 
 /*
  * After a crash of another process the postmaster gives shared memory back, and
@@ -31,6 +31,7 @@ static void
 forget_shared(int code, Datum arg)
 {
 	shared = NULL;
+	tv_vault_pulse = NULL;
 }
 
 static void
@@ -38,8 +39,9 @@ init_shared(void *memory)
 {
 	shared = memory;
 	on_shmem_exit(forget_shared, (Datum) 0);
-	pg_atomic_init_u64(&shared->generation, 1);
-	pg_atomic_init_u32(&shared->n_on, 0);
+	pg_atomic_init_u64(&shared->pulse.generation, 1);
+	pg_atomic_init_u32(&shared->pulse.n_on, 0);
+	tv_vault_pulse = &shared->pulse;
 	tv_vault_file_scan();
 }
 
@@ -51,18 +53,6 @@ tv_vault_shared_init(void)
 	};
 
 	tv_shmem_add(&area);
-}
-
-uint64
-tv_vault_generation(void)
-{
-	return pg_atomic_read_u64(&shared->generation);
-}
-
-bool
-tv_vault_on_anywhere(void)
-{
-	return shared != NULL && pg_atomic_read_u32(&shared->n_on) > 0;
 }
 
 static TvVaultDatabase *
@@ -89,8 +79,8 @@ publish(void)
 		if (!entry->verified || entry->broken || (entry->flags & (TV_VAULT_ON | TV_VAULT_COPIED)))
 			n_on++;
 	}
-	pg_atomic_write_u32(&shared->n_on, n_on);
-	pg_atomic_fetch_add_u64(&shared->generation, 1);
+	pg_atomic_write_u32(&shared->pulse.n_on, n_on);
+	pg_atomic_fetch_add_u64(&shared->pulse.generation, 1);
 }
 
 bool
