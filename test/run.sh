@@ -275,7 +275,7 @@ tmp=$(mktemp -d /tmp/tde_vault_test.XXXXXX)
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 mkdir -p "$tmp/log" "$tmp/src/contrib"
-cp -r sql expected test "$tmp/src/"
+cp -r sql expected test README.md "$tmp/src/"
 cp -r contrib/examples "$tmp/src/contrib/"
 if [ "$(id -u)" = 0 ]
 then

@@ -1,0 +1,132 @@
+# Every SQL block of README, in its order, as the person that it is for.  A
+# block that is not listed here fails the test, as does one that is gone.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use TdeVault;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $readme = slurp_file("$FindBin::Bin/../../README.md");
+my $node = TdeVault->create('main', master => '', conf => <<'CONF');
+max_worker_processes = 16
+max_wal_senders = 0
+tde_vault.worker_cost_delay = 0
+CONF
+
+my @shares;
+
+# The chapter a block is in, who types it, what its output must match (undef:
+# nothing in particular) and, in the end, the error that it is about.
+my @blocks = (
+	[ 'tde_vault', 'postgres' ],
+	[ '5. First use', 'postgres', qr/^t$.*^patients\|main\|1\|1\|0\|0$/ms ],
+	[ 'Encrypting an existing database', 'postgres', qr/^visits\|.+\|/m ],
+	[ 'Encrypting an existing database', 'postgres', qr/^\d+\|\d+$/m ],
+	[ 'Encrypting an existing database', 'postgres', qr/^\d+\|(?:rotate key|not begun)\|\w+$/m ],
+	[ 'Encrypt all new tables of a database', 'postgres' ],
+	[ 'Rotate keys of tables', 'postgres', qr/\|active$/m ],
+	[ 'Encrypt a whole database', 'postgres' ],
+	[ 'Encrypt a tablespace', 'postgres', qr/^vault_space\|/m ],
+	[ 'Choose a cipher', 'postgres' ],
+	[ 'Check coverage', 'postgres', qr/^patients\|main\|aes-256-gcm\|t\|\d+$/m ],
+	[ 'Verify what is on the disk', 'postgres', qr/^patients\|\d+\|\d+\|0\|0$/m ],
+	[ 'Rotate the master key', 'postgres', qr/^master\|active\|\d+\|master_key_2027\|/m ],
+	[ 'Rotate the master key', 'postgres' ],
+	[ 'Keep administrators out of rows: the vault', 'postgres' ],
+	[ 'Keep administrators out of rows: the vault', 'security_officer', qr/patients/ ],
+	[ 'Keep administrators out of rows: the vault', 'nurse', qr/^1$/m, qr/ERROR:  vault password required/ ],
+	[ 'Let somebody in for two hours', 'medical_director', qr/^\S{8,}$/m ],
+	[ 'Emergencies', 'nurse' ],
+	[ 'Emergencies', 'security_officer', qr/^1\|waits for approval\|nurse\|unconscious patient/m ],
+	[ 'Forbid statements: command rules', 'security_officer', qr/^no_delete\|/m ],
+	[ 'Never lose the last vault administrator', 'security_officer', qr/^1\|/m ],
+	[ 'Never lose the last vault administrator', 'postgres' ],
+	[ 'Read and check the audit log', 'alice', qr/^t\|\d+\|\|/m ],
+	[ 'Remove it', 'security_officer' ],
+	[ 'Remove it', 'postgres' ],
+	[ 'Remove it', 'postgres' ],
+);
+
+# [ chapter, text ] of each SQL block.
+sub blocks_of
+{
+	my ($text) = @_;
+	my ($chapter, $block, @found);
+
+	foreach my $line (split /\n/, $text)
+	{
+		if ($line eq '```sql') { $block = ''; }
+		elsif ($line =~ /^```/ && defined $block)
+		{
+			push @found, [ $chapter, $block ];
+			undef $block;
+		}
+		elsif (defined $block) { $block .= "$line\n"; }
+		elsif ($line =~ /^#+ (.*)/) { $chapter = $1; }
+	}
+	return @found;
+}
+
+# What a reader puts in: the provider of this server, the shares that were given out.
+sub filled_in
+{
+	my ($sql) = @_;
+	my $uri = 'file:' . $node->basedir . '/key';
+
+	$sql =~ s/pkcs11:token=tde[^']*/$uri/;
+	$sql =~ s/'share', 'share', 'share'/join(', ', map { "'$_'" } @shares)/e;
+	return $sql;
+}
+
+# Every command of it, as psql does when somebody types them.
+sub type_in
+{
+	my ($user, $db, $sql) = @_;
+	my ($ret, $out, $err) = $node->psql($db, filled_in($sql), on_error_stop => 0, extra_params => [ '-U', $user ]);
+
+	$node->poll_query_until($db, q{SELECT NOT EXISTS (SELECT FROM tde_vault.encryption_progress WHERE state NOT IN ('done', 'paused', 'cancelled'))})
+		or die 'work in the background does not end' if $user eq 'postgres' && $sql !~ /DROP EXTENSION/;
+	return ($out, $err);
+}
+
+$node->write_file($node->basedir . '/key', '5a' x 32);
+chmod(0600, $node->basedir . '/key') or die $!;
+$node->safe_psql('postgres', 'CREATE DATABASE clinic');
+$node->safe_psql('postgres', 'CREATE DATABASE intro');
+$node->safe_psql('intro', q{CREATE EXTENSION tde_vault; CALL tde_vault.create_master_key('intro')});
+$node->safe_psql('postgres', 'CREATE ROLE alice LOGIN; CREATE ROLE new_officer LOGIN');
+
+my @found = blocks_of($readme);
+is(join("\n", map { $_->[0] } @found), join("\n", map { $_->[0] } @blocks), 'each SQL block of README is tried here');
+
+foreach my $i (0 .. $#found)
+{
+	my ($chapter, $sql) = @{ $found[$i] };
+	my (undef, $user, $expected, $error) = @{ $blocks[$i] };
+	$node->safe_psql('clinic', 'GRANT vault_auditor TO alice', extra_params => [ '-U', 'security_officer' ])
+		if $chapter =~ /audit log/;
+	my ($out, $err) = type_in($user, $i == 0 ? 'intro' : 'clinic', $sql);
+	my $name = "block $i, $chapter";
+
+
+	if (defined $error)
+	{
+		like($err, $error, "$name: is refused what README says");
+		$err =~ s/^.*?$error.*\n//;
+	}
+	unlike($err, qr/ERROR|FATAL|WARNING/, "$name: nothing else fails");
+	like($out, $expected, "$name: shows what README says") if defined $expected;
+	@shares = ($out =~ /^\d+\|(\S+)$/mg)[0 .. 2] if $sql =~ /create_recovery_shares/;
+}
+
+is($node->safe_psql('clinic', 'SELECT name FROM patients'), 'Ottilie Ravenscroft', 'a row that was there from the first is there to the last');
+$node->safe_psql('postgres', 'DROP DATABASE intro; DROP TABLESPACE vault_space');
+$node->stop;
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->start;
+is($node->safe_psql('clinic', 'SELECT (SELECT count(*) FROM visits), (SELECT name FROM patients)'), '100000|Ottilie Ravenscroft',
+	'and without the module');
+done_testing();
