@@ -199,15 +199,28 @@ check_alter_role(const AlterRoleStmt *stmt)
 static bool
 misleads(const VariableSetStmt *set)
 {
-	return set->kind != VAR_RESET && set->kind != VAR_RESET_ALL && set->name != NULL &&
+	return set->name != NULL &&
 		(pg_strcasecmp(set->name, "search_path") == 0 || pg_strcasecmp(set->name, "role") == 0 ||
 		 pg_strcasecmp(set->name, "session_authorization") == 0);
+}
+
+/*
+ * A superuser's RESET ALL looks at no setting (GUCArrayReset in guc.c): it would
+ * take back guarded ones, too.
+ */
+static void
+check_reset_all(const VariableSetStmt *set)
+{
+	if (set->kind == VAR_RESET_ALL && tv_vault_on_anywhere() && !tv_vault_is_admin())
+		tv_guard_refuse("resetting all settings of a role or database",
+						"Name those that are to be reset, or let a vault administrator do it.");
 }
 
 /* What the sessions of many roles begin with: ALTER ROLE ALL, ALTER DATABASE. */
 static void
 check_common_setting(const VariableSetStmt *set)
 {
+	check_reset_all(set);
 	if (misleads(set) && tv_vault_on_anywhere() && !tv_vault_is_admin())
 		tv_guard_refuse(psprintf("setting %s for sessions of every role", set->name),
 						"Set it for the roles that need it, or let a vault administrator do it.");
@@ -224,6 +237,7 @@ check_alter_role_set(const AlterRoleSetStmt *stmt)
 		check_common_setting(stmt->setstmt);
 		return;
 	}
+	check_reset_all(stmt->setstmt);
 	role = role_oid(stmt->role);
 	if (role != GetAuthenticatedUserId())
 		require_admin(role, "changing settings of");

@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "attach/tv_attach.h"
@@ -66,6 +67,16 @@ is_guarded(const char *name)
 	if (pg_strncasecmp(name, OUR_PREFIX, strlen(OUR_PREFIX)) == 0)
 		return !is_in(name, harmless, lengthof(harmless));
 	return is_in(name, guarded, lengthof(guarded));
+}
+
+/* A safeguard that is switched on: so a database's or role's own setting goes on binding. */
+static bool
+is_stricter(const char *name, const char *value)
+{
+	bool		on;
+
+	return value != NULL && pg_strcasecmp(name, "tde_vault.enforce_encryption") == 0 &&
+		parse_bool(value, &on) && on;
 }
 
 /* Does the value come from a session, or from what is kept for roles and databases? */
@@ -139,7 +150,7 @@ set_option(const char *name, const char *value, GucContext context, GucSource so
 	if (unlikely(tv_vault_on_anywhere()) && is_from_sql(source) && !IsParallelWorker() &&
 		!InitializingParallelWorker)
 	{
-		if (is_guarded(name) && !is_same(name, value) &&
+		if (is_guarded(name) && !is_same(name, value) && !is_stricter(name, value) &&
 			!(IsTransactionState() && tv_vault_is_admin()))
 		{
 			refuse(name, level_of(source, elevel));

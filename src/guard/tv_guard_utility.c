@@ -361,7 +361,7 @@ check_drop_extension(DropStmt *stmt)
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension tde_vault because this database holds encrypted files"),
 				 errdetail("They could not be read any more."),
-				 errhint("See tde_vault.encryption_status; decrypt tables with ALTER TABLE ... SET ACCESS METHOD heap.")));
+				 errhint("See tde_vault.encryption_status; decrypt tables with ALTER TABLE ... DISABLE ENCRYPTION.")));
 	}
 }
 

@@ -14,6 +14,8 @@ my $node = realm_server(
 	sql  => <<'SQL');
 CREATE EXTENSION adminpack;
 CREATE DATABASE elsewhere;
+CREATE ROLE strict LOGIN SUPERUSER;
+ALTER ROLE strict SET tde_vault.enforce_encryption = on;
 GRANT ALL ON SCHEMA secret TO owner, mallory, alice;
 SQL
 my $read = 'SELECT ssn FROM secret.patients;';
@@ -46,9 +48,9 @@ attack('31: in DO', 'mallory', q{DO $$BEGIN EXECUTE 'ALTER SYSTEM SET archive_co
 is(slurp_file("$data/postgresql.auto.conf"), $auto, '31: the file has not changed');
 
 foreach my $name (qw(session_replication_role allow_system_table_mods session_preload_libraries zero_damaged_pages
-	dynamic_library_path ignore_checksum_failure debug_print_plan tde_vault.enforce_encryption))
+	dynamic_library_path ignore_checksum_failure debug_print_plan))
 {
-	my $value = $name eq 'tde_vault.enforce_encryption' ? 'on' : $setting{$name};
+	my $value = $setting{$name};
 	my $text = $value =~ /^'/ ? $value : "'$value'";
 
 	attack("31: $_", 'mallory', "$_; $read", qr/cannot be changed while a vault is on|is refused|parameter "\S+" cannot be (?:changed|set)/)
@@ -63,7 +65,17 @@ foreach my $name (qw(session_replication_role allow_system_table_mods session_pr
 	isnt($rc, 0, "31: PGOPTIONS with $name");
 	unlike("$out$err", qr/${\VaultAttack::MARKER}/, "31: and nothing is read");
 }
-is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_db_role_setting'), 0, '31: nothing is kept for roles and databases');
+
+# A safeguard: whoever likes switches it on, nobody off.
+my ($rc, $out, $err) = $node->psql('postgres', 'SHOW tde_vault.enforce_encryption', extra_params => [ '-U', 'strict' ]);
+is("$out$err", 'on', "31: a role's safeguard from before the vault still binds, and nothing is said of it");
+attack("31: $_", 'strict', "$_; $read", qr/cannot be changed while a vault is on|is refused|may (?:only )?be changed/)
+  foreach ('SET tde_vault.enforce_encryption = off', q{SELECT set_config('tde_vault.enforce_encryption', 'off', true)},
+	'ALTER ROLE strict SET tde_vault.enforce_encryption = off', 'ALTER ROLE strict RESET tde_vault.enforce_encryption',
+	'ALTER ROLE strict RESET ALL', 'ALTER DATABASE postgres RESET ALL', 'ALTER ROLE ALL RESET ALL', 'ALTER DATABASE postgres RESET search_path', 'ALTER DATABASE postgres SET tde_vault.enforce_encryption = false');
+is($node->psql('postgres', 'SET tde_vault.enforce_encryption = on; SET tde_vault.enforce_encryption = off', extra_params => [ '-U', 'mallory' ]),
+	3, '31: once on, it stays on');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_db_role_setting'), 1, '31: nothing more is kept for roles and databases');
 is($node->psql('postgres', q{SET work_mem = '8MB'; SET session_replication_role = origin; SET tde_vault.cipher = 'aes-256-gcm'}, extra_params => [ '-U', 'mallory' ]),
 	0, '31: other settings, and the value that is there, are fine');
 
