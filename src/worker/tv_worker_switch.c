@@ -450,12 +450,15 @@ decrypt_one(Oid table)
 	Oid			toast = rel->rd_rel->reltoastrelid;
 	TvKeyringFile known;
 	TvKeyringScope scope;
+	bool		is_known;
 	bool		in_scope;
 	ListCell   *lc;
 	TvError		err;
 
 	CheckTableNotInUse(rel, "ALTER TABLE");
-	if (!tv_page_is_encrypted_table(rel))
+	is_known = tv_keyring_lookup(&rel->rd_node, &known);
+	/* a plain table can be sealed by a scope, or since one that has ended */
+	if (!tv_page_is_encrypted_table(rel) && (!is_known || known.plain || known.released))
 	{
 		ereport(NOTICE,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -468,7 +471,7 @@ decrypt_one(Oid table)
 				(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
 				 errmsg("table \"%s\" must stay encrypted", RelationGetRelationName(rel)),
 				 errdetail("tde_vault.enforce_encryption is on.")));
-	if (!tv_keyring_lookup(&rel->rd_node, &known))
+	if (!is_known)
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_KEYRING),
 				 errmsg("the keyring does not know the file of table \"%s\"", RelationGetRelationName(rel)),
