@@ -411,6 +411,8 @@ after_create(Oid class, Oid object, int column)
 		check_language(object);
 	if (!tv_vault_on())
 		return;
+	if (class == NamespaceRelationId)
+		tv_vault_schema_new(object);
 	if (class != TypeRelationId || !is_row_type(object))
 		check_ours(class, object, "making");
 	tv_guard_check_planted(class, object);
@@ -483,14 +485,20 @@ before_drop(Oid class, Oid object, int column)
 	if (class == DatabaseRelationId)
 		check_drop_database(object);
 	if (class == AuthIdRelationId)
+	{
 		tv_guard_role_altered(object);
+		tv_vault_role_dropped(object);
+	}
 	if (!tv_vault_on())
 		return;
 	check_ours(class, object, "dropping");
 	if (class == ProcedureRelationId)
 		check_replaced(object);
 	if (class == NamespaceRelationId)
+	{
 		tv_guard_require_schema(object, TV_ACTION_DROP);
+		tv_vault_schema_dropped(object);
+	}
 	if (class == RelationRelationId)
 	{
 		tv_guard_require(object, column == 0 ? TV_ACTION_DROP : TV_ACTION_ALTER);
@@ -512,6 +520,8 @@ object_access(ObjectAccessType access, Oid class, Oid object, int column, void *
 	switch (access)
 	{
 		case OAT_POST_CREATE:
+			if (class == RelationRelationId && column == 0)
+				tv_vault_object_new(object);
 			/* what the server makes for itself: TOAST tables, files of a rewrite ... */
 			if (arg == NULL || !((ObjectAccessPostCreate *) arg)->is_internal)
 				after_create(class, object, column);

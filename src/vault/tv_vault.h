@@ -130,9 +130,24 @@ extern void tv_vault_lock_session(void);
 
 /* --- objects --- */
 
-/* A protected relation was dropped, or a relation came into a protected schema. */
-extern void tv_vault_object_dropped(Oid relid);
+/* A relation was made: if what protects it wants it encrypted, it must be. */
 extern void tv_vault_object_created(Oid relid);
+
+/*
+ * Dropped by this transaction: when it commits, the policy forgets what it said
+ * of them.  Made by this transaction: what the policy says of that OID is of
+ * something that was dropped; it is forgotten at once.
+ */
+extern void tv_vault_object_dropped(Oid relid);
+extern void tv_vault_schema_dropped(Oid schema);
+extern void tv_vault_object_new(Oid relid);
+extern void tv_vault_schema_new(Oid schema);
+
+/*
+ * A role is about to be dropped: ERROR if the vault of any database names it,
+ * whoever drops it.  Locks the role against being given a place meanwhile.
+ */
+extern void tv_vault_role_dropped(Oid role);
 
 /* A database was copied or dropped. */
 extern void tv_vault_database_copied(Oid from, Oid to);

@@ -394,17 +394,6 @@ tv_vault_object_created(Oid relid)
 		tv_vault_refuse_plain(relid);
 }
 
-void
-tv_vault_object_dropped(Oid relid)
-{
-	/*
-	 * Its entries stay: if the server crashes before the transaction commits,
-	 * the relation is still there.  They are removed when the realm is changed
-	 * next; until then they protect nothing.
-	 */
-	tv_vault_targets_forget();
-}
-
 bool
 tv_vault_may_join(Relation rel)
 {

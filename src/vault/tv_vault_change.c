@@ -200,23 +200,38 @@ put_back(void)
 static void
 transaction_ends(XactEvent event, void *arg)
 {
+	uint64		number;
 	TvError		err;
 
-	if (!dirty)
-		return;
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			if (tv_vault_file_write(MyDatabaseId, working, &err) != TV_OK)
-				tv_report(ERROR, &err);
-			written = true;
+			if (dirty)
+			{
+				if (tv_vault_file_write(MyDatabaseId, working, &err) != TV_OK)
+					tv_report(ERROR, &err);
+				written = true;
+			}
+			tv_vault_dropped_prepare();
 			break;
 		case XACT_EVENT_COMMIT:
-			tv_vault_audit_committed(working->number);
+			number = tv_vault_dropped_commit();
+			if (dirty)
+				number = Max(number, working->number);
+			if (number > 0)
+				tv_vault_audit_committed(number);
+			if (!dirty)
+				break;
 			forget();
 			tv_vault_local_settle();
 			break;
 		case XACT_EVENT_ABORT:
+			tv_vault_dropped_forget();
+			if (!dirty)
+			{
+				tv_vault_audit_rolled_back(false);
+				break;
+			}
 			if (written)
 				put_back();
 			tv_vault_audit_rolled_back(false);
@@ -224,6 +239,9 @@ transaction_ends(XactEvent event, void *arg)
 			tv_vault_local_replace(NULL);
 			break;
 		case XACT_EVENT_PRE_PREPARE:
+			tv_vault_dropped_forget();
+			if (!dirty)
+				break;
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot PREPARE a transaction that has changed the vault"),

@@ -23,7 +23,6 @@
 #define REVIEW "REVIEW EMERGENCY UNLOCK"
 
 #define LONGEST USECS_PER_HOUR
-#define WAITS_FOR_APPROVAL (24 * USECS_PER_HOUR)
 
 static const char *
 name_of(Oid role)
@@ -98,7 +97,7 @@ tv_vault_emergency_unlock(const char *name, const char *authorized_by, const cha
 				 errmsg(COMMAND ": a reason must be given")));
 	tv_vault_check_text("reason", reason);
 	new.realm = realm->id;
-	new.requester = GetAuthenticatedUserId();
+	new.requester = tv_vault_keep_role(GetAuthenticatedUserId());
 	new.officer = officer;
 	new.valid_for = length;
 	new.requested = GetCurrentTimestamp();
@@ -148,7 +147,7 @@ check_can_be_approved(const TvPolicy *policy, const TvEmergency *emergency)
 				(errcode(ERRCODE_TV_VAULT_ADMIN),
 				 errmsg(APPROVE ": \"%s\" can no longer authorize it", name_of(user)),
 				 errdetail("Only a vault administrator or the owner of the realm can.")));
-	if (emergency->requested + WAITS_FOR_APPROVAL < GetCurrentTimestamp())
+	if (emergency->requested + TV_EMERGENCY_WAITS < GetCurrentTimestamp())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("emergency unlock " UINT64_FORMAT " was asked for more than a day ago", emergency->id),

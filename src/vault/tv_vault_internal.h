@@ -185,6 +185,23 @@ extern void tv_vault_change_done(void);
 
 extern void tv_vault_change_init(void);
 
+/* --- tv_vault_dropped.c: what is dropped while the policy names it --- */
+
+/*
+ * Before the transaction commits: make ready the policy without what it has
+ * dropped, if nobody else is changing it.  After: write it, and return its
+ * number, or 0; does not throw.  Or: it did not commit.
+ */
+extern void tv_vault_dropped_prepare(void);
+extern uint64 tv_vault_dropped_commit(void);
+extern void tv_vault_dropped_forget(void);
+
+/* Remove roles that do not exist; owner gets their realms. */
+extern void tv_vault_forget_roles(TvPolicy *policy, Oid owner);
+
+/* An emergency that was asked for can be approved for so long. */
+#define TV_EMERGENCY_WAITS (24 * USECS_PER_HOUR)
+
 /* --- tv_vault_session.c: unlocks of this session --- */
 
 /* Is realm unlocked in this session (or that of the parallel leader)? */

@@ -42,7 +42,7 @@ tv_vault_create_realm(const TvNewRealm *new)
 	tv_vault_require_admin("CREATE REALM");
 	tv_vault_check_name("realm", new->name);
 	tv_vault_check_text("description", new->description);
-	owner = new->owner ? tv_vault_find_role(new->owner) : GetAuthenticatedUserId();
+	owner = new->owner ? tv_vault_find_role(new->owner) : tv_vault_keep_role(GetAuthenticatedUserId());
 	if (tv_policy_realm(policy, new->name) != NULL)
 	{
 		ereport(new->if_not_exists ? NOTICE : ERROR,

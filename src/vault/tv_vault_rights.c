@@ -4,6 +4,8 @@
  */
 #include "vault/tv_vault_rights.h"
 
+#include "catalog/dependency.h"
+#include "catalog/pg_authid.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -81,7 +83,14 @@ tv_vault_find_role(const char *name)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a realm cannot be opened to PUBLIC"),
 				 errhint("Name the roles.")));
-	return get_role_oid(name, false);
+	return tv_vault_keep_role(get_role_oid(name, false));
+}
+
+Oid
+tv_vault_keep_role(Oid role)
+{
+	shdepLockAndCheckObject(AuthIdRelationId, role);
+	return role;
 }
 
 void

@@ -22,6 +22,12 @@ extern TvRealm *tv_vault_find_realm(TvPolicy *policy, const char *name);
 /* The role of that name, never PUBLIC; throws if there is none. */
 extern Oid	tv_vault_find_role(const char *name);
 
+/*
+ * Role gets a place in the policy: it is not dropped before the transaction
+ * ends, and not at all after that.  Returns it; throws if it is gone.
+ */
+extern Oid	tv_vault_keep_role(Oid role);
+
 /* Throw if the name cannot be that of a realm or rule. */
 extern void tv_vault_check_name(const char *kind, const char *name);
 

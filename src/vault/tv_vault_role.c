@@ -18,6 +18,7 @@
 #include "utils/catcache.h"
 #include "utils/fmgroids.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "vault/tv_vault_role.h"
 
@@ -122,7 +123,13 @@ has_place(const TvPolicy *policy, Oid role)
 	}
 	for (uint32 i = 0; i < policy->n_emergencies; i++)
 	{
-		if (policy->emergencies[i].officer == role && policy->emergencies[i].reviewed == 0)
+		const TvEmergency *emergency = &policy->emergencies[i];
+
+		if (emergency->officer == role && emergency->reviewed == 0)
+			return true;
+		/* whoever becomes the requester now has what was approved */
+		if (emergency->requester == role && emergency->approved != 0 &&
+			emergency->expires > GetCurrentTimestamp())
 			return true;
 	}
 	return false;

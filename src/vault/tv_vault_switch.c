@@ -90,6 +90,7 @@ tv_vault_enable(const char *database)
 	policy->operator_role = get_role_oid("vault_operator", false);
 	policy->has_admin |= tv_vault_has_members(policy->admin_role);
 	policy->enabler = GetAuthenticatedUserId();
+	tv_vault_forget_roles(policy, policy->enabler);
 	policy->flags = TV_VAULT_ON;
 	tv_vault_audit_change(ENABLE, NULL, NULL);
 	tv_vault_change_done();
