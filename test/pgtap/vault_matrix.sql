@@ -125,7 +125,7 @@ INSERT INTO matrix (action, dba, admin, auditor, operator, rowner, towner, "user
 ('SELECT * FROM tde_vault.keys',											'y', 'n', 'n', 'y', 'n', 'n', 'n', 'n'),
 ('CALL tde_vault.rotate_master_key()',										'y', 'n', 'n', 'y', 'n', 'n', 'n', 'n'),
 ('SELECT * FROM tde_vault.encryption_status',								'y', 'y', 'y', 'y', 'y', 'y', 'y', 'y'),
-('SET tde_vault.enforce_encryption = on',									'n', 'n', 'n', 'n', 'n', 'n', 'n', 'n');
+('SET tde_vault.enforce_encryption = on',									'y', 'n', 'n', 'n', 'n', 'n', 'n', 'n');
 
 SELECT is(CASE r.state WHEN '00000' THEN 'y' WHEN '42501' THEN 'n' WHEN 'TV030' THEN 'n' WHEN 'TV031' THEN 'n'
 		WHEN 'TV032' THEN 'n' WHEN 'TV036' THEN 'n' WHEN 'TV034' THEN 'n' ELSE r.state END,
