@@ -12,8 +12,7 @@
 
 #include "access/xlog.h"
 
-#include "wal/tv_wal_format.h"
-#include "wal/tv_wal_prefix.h"
+#include "wal/tv_wal_nonce.h"
 
 #define N_FILES 1024			/* power of two */
 #define N_KEYS 256

@@ -14,11 +14,31 @@
  *
  * and at the end of either: resource manager (1), version of the key (12 bits)
  * and form (4 bits).
+ *
+ * COMPACT: tag (16); version of the key (2) if it is not in the header; resource
+ * manager (1) if it is not there; bits 8 to 15 of the counter (1).  In the header:
+ * bits 0 to 7 of the counter (8 bits), version of the key (4 bits; 0: in the
+ * trailer), resource manager (4 bits).
  */
 #define END_LEN 3
 #define FULL_LEN (TV_NONCE_LEN + 8 + 1)
+#define COMPACT_LEN (TV_TAG_LEN + 1)
 #define EPOCH_MASK 0x0fff
 #define FORM_SHIFT 12
+
+#define SPARE_EPOCH_SHIFT 8
+#define SPARE_EPOCH_MAX 15
+#define SPARE_RMGR_SHIFT 12
+
+/*
+ * Resource managers in 4 bits.  0 is none, so that the header's bytes are never
+ * 0.  The numbers are the server's (rmgrlist.h), those about blocks.
+ */
+#define RMGR_XLOG 1				/* number 0 */
+#define RMGR_FIRST 2			/* number 9, and on */
+#define RMGR_LAST 14
+#define RMGR_IN_TRAILER 15
+#define RMGR_OFFSET 7
 
 TvCipher
 tv_wal_cipher(TvCipher file_cipher)
@@ -41,7 +61,7 @@ tv_wal_cipher(TvCipher file_cipher)
 TvWalForm
 tv_wal_form(TvCipher cipher, bool prefix_known)
 {
-	return prefix_known && tv_cipher_has_tag(cipher) ? TV_WAL_FORM_SHORT : TV_WAL_FORM_FULL;
+	return prefix_known && tv_cipher_has_tag(cipher) ? TV_WAL_FORM_COMPACT : TV_WAL_FORM_FULL;
 }
 
 static size_t
@@ -50,23 +70,54 @@ tag_len(TvCipher cipher)
 	return tv_cipher_has_tag(cipher) ? TV_TAG_LEN : 0;
 }
 
+static uint8_t
+rmgr_code(uint8_t rmid)
+{
+	if (rmid == 0)
+		return RMGR_XLOG;
+	if (rmid >= RMGR_FIRST + RMGR_OFFSET && rmid <= RMGR_LAST + RMGR_OFFSET)
+		return rmid - RMGR_OFFSET;
+	return RMGR_IN_TRAILER;
+}
+
+static void
+encode_compact(const TvWalTrailer *trailer, TvWriter *w, uint16_t *spare)
+{
+	uint8_t		code = rmgr_code(trailer->rmid);
+	uint16_t	epoch = trailer->epoch <= SPARE_EPOCH_MAX ? trailer->epoch : 0;
+
+	tv_write_bytes(w, trailer->tag, TV_TAG_LEN);
+	if (epoch == 0)
+		tv_write_u16(w, trailer->epoch);
+	if (code == RMGR_IN_TRAILER)
+		tv_write_u8(w, trailer->rmid);
+	tv_write_u8(w, trailer->counter >> 8);
+	*spare = (uint16_t) ((trailer->counter & 0xff) | (epoch << SPARE_EPOCH_SHIFT) |
+						 (code << SPARE_RMGR_SHIFT));
+}
+
 size_t
-tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out)
+tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out, uint16_t *spare)
 {
 	TvWriter	w;
 
+	*spare = 0;
 	tv_writer_init(&w, out, TV_WAL_TRAILER_MAX);
-	if (trailer->form == TV_WAL_FORM_SHORT)
+	switch ((TvWalForm) trailer->form)
 	{
-		tv_write_bytes(&w, trailer->tag, TV_TAG_LEN);
-		tv_write_bytes(&w, trailer->nonce + TV_WAL_PREFIX_LEN, TV_WAL_COUNTER_LEN);
-	}
-	else
-	{
-		tv_write_bytes(&w, trailer->tag, tag_len((TvCipher) trailer->cipher));
-		tv_write_bytes(&w, trailer->nonce, TV_NONCE_LEN);
-		tv_write_u64(&w, trailer->key);
-		tv_write_u8(&w, trailer->cipher);
+		case TV_WAL_FORM_COMPACT:
+			encode_compact(trailer, &w, spare);
+			return w.failed ? 0 : w.pos;
+		case TV_WAL_FORM_SHORT:
+			tv_write_bytes(&w, trailer->tag, TV_TAG_LEN);
+			tv_write_bytes(&w, trailer->nonce + TV_WAL_PREFIX_LEN, TV_WAL_COUNTER_LEN);
+			break;
+		case TV_WAL_FORM_FULL:
+			tv_write_bytes(&w, trailer->tag, tag_len((TvCipher) trailer->cipher));
+			tv_write_bytes(&w, trailer->nonce, TV_NONCE_LEN);
+			tv_write_u64(&w, trailer->key);
+			tv_write_u8(&w, trailer->cipher);
+			break;
 	}
 	tv_write_u8(&w, trailer->rmid);
 	tv_write_u16(&w, (trailer->epoch & EPOCH_MASK) | (trailer->form << FORM_SHIFT));
@@ -111,14 +162,52 @@ decode_short(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *use
 	return TV_OK;
 }
 
+/* What has one spelling is accepted in no other. */
+static TvStatus
+decode_compact(const uint8_t *data, size_t len, uint16_t spare, TvWalTrailer *trailer,
+			   size_t *used)
+{
+	uint8_t		code = spare >> SPARE_RMGR_SHIFT;
+	TvReader	r;
+
+	trailer->form = TV_WAL_FORM_COMPACT;
+	trailer->epoch = (spare >> SPARE_EPOCH_SHIFT) & SPARE_EPOCH_MAX;
+	if (code == 0)
+		return TV_ERR_VERSION;
+	*used = COMPACT_LEN + (trailer->epoch == 0 ? 2 : 0) + (code == RMGR_IN_TRAILER ? 1 : 0);
+	if (len < *used)
+		return TV_ERR_TRUNCATED;
+	tv_reader_init(&r, data + len - *used, *used);
+	tv_read_bytes(&r, trailer->tag, TV_TAG_LEN);
+	if (trailer->epoch == 0)
+	{
+		trailer->epoch = tv_read_u16(&r);
+		if (trailer->epoch <= SPARE_EPOCH_MAX || trailer->epoch > EPOCH_MASK)
+			return TV_ERR_CORRUPT;
+	}
+	if (code == RMGR_IN_TRAILER)
+	{
+		trailer->rmid = tv_read_u8(&r);
+		if (rmgr_code(trailer->rmid) != RMGR_IN_TRAILER)
+			return TV_ERR_CORRUPT;
+	}
+	else
+		trailer->rmid = code == RMGR_XLOG ? 0 : code + RMGR_OFFSET;
+	trailer->counter = (spare & 0xff) | (uint16_t) (tv_read_u8(&r) << 8);
+	return TV_OK;
+}
+
 TvStatus
-tv_wal_trailer_decode(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *used)
+tv_wal_trailer_decode(const uint8_t *data, size_t len, uint16_t spare,
+					  TvWalTrailer *trailer, size_t *used)
 {
 	TvReader	r;
 	uint16_t	last;
 
 	memset(trailer, 0, sizeof(*trailer));
 	*used = 0;
+	if (spare != 0)
+		return decode_compact(data, len, spare, trailer, used);
 	if (len < END_LEN)
 		return TV_ERR_TRUNCATED;
 	tv_reader_init(&r, data + len - END_LEN, END_LEN);
@@ -134,6 +223,8 @@ tv_wal_trailer_decode(const uint8_t *data, size_t len, TvWalTrailer *trailer, si
 			return decode_full(data, len, trailer, used);
 		case TV_WAL_FORM_SHORT:
 			return decode_short(data, len, trailer, used);
+		case TV_WAL_FORM_COMPACT:
+			return TV_ERR_CORRUPT;	/* it is not told by a trailer's end */
 	}
 	return TV_ERR_VERSION;
 }

@@ -17,16 +17,20 @@
 
 /*
  * Forms of a trailer, by how it names key and nonce.  FULL says all itself.
- * SHORT leaves to the reader what the keyring can tell: the key is that of the
- * first encrypted file among the record's blocks, and the nonce starts with
- * the bytes of one of the server's starts.  The tag tells whether the reader
- * found the right ones, so a cipher without tag takes FULL.  On disk: never
+ * SHORT and COMPACT leave to the reader what the keyring can tell: the key is
+ * that of the first encrypted file among the record's blocks, and the nonce
+ * starts with the bytes of one of the server's starts.  COMPACT also leaves out
+ * what the record's place tells (see tv_wal_nonce_format.h), and puts part of
+ * the rest into two bytes of the record's header that the server does not use.
+ * The tag tells whether the reader found the right ones, so a cipher without tag
+ * takes FULL.  SHORT is only read, not written any more.  On disk: never
  * renumber; a form that is not here is of a newer version.
  */
 typedef enum TvWalForm
 {
 	TV_WAL_FORM_FULL = 1,
-	TV_WAL_FORM_SHORT = 2
+	TV_WAL_FORM_SHORT = 2,
+	TV_WAL_FORM_COMPACT = 3
 } TvWalForm;
 
 #define TV_WAL_COUNTER_LEN 5	/* bytes of a nonce after its start's prefix */
@@ -40,7 +44,8 @@ typedef struct TvWalTrailer
 	uint16_t	epoch;			/* version of the table key */
 	uint8_t		cipher;			/* FULL: TvCipher of the message, never XTS */
 	uint64_t	key;			/* FULL: table key id */
-	uint8_t		nonce[TV_NONCE_LEN];	/* SHORT: without the prefix */
+	uint8_t		nonce[TV_NONCE_LEN];	/* SHORT: without the prefix; COMPACT: no */
+	uint16_t	counter;		/* COMPACT: the lowest bits of the nonce's counter */
 	uint8_t		tag[TV_TAG_LEN];	/* none with AES-256-CTR */
 } TvWalTrailer;
 
@@ -50,14 +55,19 @@ extern TvCipher tv_wal_cipher(TvCipher file_cipher);
 /* The form for a cipher; prefix_known: the keyring knows this start's prefix. */
 extern TvWalForm tv_wal_form(TvCipher cipher, bool prefix_known);
 
-/* Write the trailer to out (TV_WAL_TRAILER_MAX bytes); returns its length. */
-extern size_t tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out);
+/*
+ * Write the trailer to out (TV_WAL_TRAILER_MAX bytes); returns its length.
+ * *spare: what the header's two bytes are to be, 0 but for COMPACT.
+ */
+extern size_t tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out,
+									uint16_t *spare);
 
 /*
- * Read the trailer at the end of len bytes of main data.  *used: its length.
- * TV_ERR_TRUNCATED, TV_ERR_CORRUPT, TV_ERR_VERSION.
+ * Read the trailer at the end of len bytes of main data.  spare: the header's
+ * two bytes.  *used: its length.  TV_ERR_TRUNCATED, TV_ERR_CORRUPT,
+ * TV_ERR_VERSION.
  */
-extern TvStatus tv_wal_trailer_decode(const uint8_t *data, size_t len,
+extern TvStatus tv_wal_trailer_decode(const uint8_t *data, size_t len, uint16_t spare,
 									  TvWalTrailer *trailer, size_t *used);
 
 /* --- additional authenticated data: the readable part of a record --- */

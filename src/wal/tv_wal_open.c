@@ -8,7 +8,7 @@
 #include "utils/palloc.h"
 
 #include "wal/tv_wal_file.h"
-#include "wal/tv_wal_prefix.h"
+#include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_record.h"
 
 /* Which way between the parts of the record and one piece of memory? */
@@ -67,7 +67,8 @@ TvStatus
 tv_wal_trailer_of(const DecodedXLogRecord *record, TvWalTrailer *trailer, size_t *used)
 {
 	return tv_wal_trailer_decode((const uint8_t *) record->main_data,
-								 record->main_data_len, trailer, used);
+								 record->main_data_len, tv_wal_get_spare(&record->header),
+								 trailer, used);
 }
 
 /* "file 1663/5/16384, block 7": what the readable part says it is about */
@@ -157,30 +158,101 @@ find_key(const DecodedXLogRecord *record, TvWalTrailer *trailer)
 	return false;
 }
 
-/* Decrypt into payload; the record stays as it is. */
+/* A record as it is being decrypted. */
+typedef struct Attempt
+{
+	DecodedXLogRecord *record;
+	const TvCipherContext *context;
+	TvWalTrailer *trailer;
+	uint32		main_len;
+	uint8	   *payload;		/* where to */
+	size_t		len;
+	size_t		aad_len;
+	uint8		aad[TV_WAL_AAD_MAX];
+} Attempt;
+
+/* Decrypt with the nonce in the trailer; the record stays as it is. */
+static TvStatus
+attempt(const Attempt *a)
+{
+	move_payload(a->record, a->main_len, a->payload, GATHER);
+	return tv_cipher_open(a->context, a->trailer->nonce, a->aad, a->aad_len,
+						  a->payload, a->payload, a->len, a->trailer->tag);
+}
+
+/*
+ * Decrypt with the prefix, and candidates from to below to for the counter.
+ * TV_ERR_AUTH: none was right.
+ */
+static TvStatus
+attempt_counters(const Attempt *a, const uint8 *prefix, uint32 from, uint32 to)
+{
+	TvStatus	status = TV_ERR_AUTH;
+	uint64		counter;
+
+	if (a->trailer->form == TV_WAL_FORM_SHORT)
+	{
+		/* it is all there */
+		memcpy(a->trailer->nonce, prefix, TV_WAL_PREFIX_LEN);
+		if (from == 0)
+			status = attempt(a);
+	}
+	else
+	{
+		for (uint32 i = from; i < to && status == TV_ERR_AUTH &&
+			 tv_wal_counter_guess(a->record->lsn, a->trailer->counter, i, &counter); i++)
+		{
+			tv_wal_nonce(prefix, counter, a->trailer->nonce);
+			status = attempt(a);
+		}
+	}
+	if (status == TV_OK)
+		tv_wal_prefix_right(prefix);
+	return status;
+}
+
+/*
+ * The same with all prefixes.  What was sealed just before it was inserted is
+ * found at the first attempt, or with few of the near counters.  The far ones
+ * are of a process that was stopped between the two while others wrote WAL, 4 MB
+ * for each candidate: those under the prefix of the records around it are tried
+ * all, the others as far as that takes some seconds.
+ */
+static TvStatus
+attempt_all(const Attempt *a)
+{
+	enum
+	{
+		NEAR = 8,
+		FAR = 1 << 24,			/* 64 TB */
+		OTHERS = 1 << 26		/* attempts in all */
+	};
+	uint8		prefix[TV_WAL_PREFIX_LEN];
+	TvStatus	status = TV_ERR_AUTH;
+	uint32		n;
+
+	for (n = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(n, prefix); n++)
+		status = attempt_counters(a, prefix, 0, NEAR);
+	for (uint32 i = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(i, prefix); i++)
+		status = attempt_counters(a, prefix, NEAR, i == 0 ? FAR : OTHERS / n);
+	return status;
+}
+
+/* Decrypt into payload. */
 static TvStatus
 decrypt(DecodedXLogRecord *record, const TvCipherContext *context, TvWalTrailer *trailer,
 		uint32 main_len, uint8 *payload, size_t len)
 {
-	uint8		aad[TV_WAL_AAD_MAX];
-	size_t		aad_len = tv_wal_decoded_aad(record, trailer, main_len, aad);
-	TvStatus	status = TV_ERR_AUTH;
+	Attempt		a;
 
-	if (trailer->form == TV_WAL_FORM_FULL)
-	{
-		move_payload(record, main_len, payload, GATHER);
-		return tv_cipher_open(context, trailer->nonce, aad, aad_len, payload, payload,
-							  len, trailer->tag);
-	}
-	for (uint32 i = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(i, trailer->nonce); i++)
-	{
-		move_payload(record, main_len, payload, GATHER);
-		status = tv_cipher_open(context, trailer->nonce, aad, aad_len, payload, payload,
-								len, trailer->tag);
-	}
-	if (status == TV_OK)
-		tv_wal_prefix_right(trailer->nonce);
-	return status;
+	a.record = record;
+	a.context = context;
+	a.trailer = trailer;
+	a.main_len = main_len;
+	a.payload = payload;
+	a.len = len;
+	a.aad_len = tv_wal_decoded_aad(record, trailer, main_len, a.aad);
+	return trailer->form == TV_WAL_FORM_FULL ? attempt(&a) : attempt_all(&a);
 }
 
 TvWalResult
@@ -196,7 +268,7 @@ tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 	status = tv_wal_trailer_of(record, trailer, &used);
 	if (status != TV_OK)
 		return damaged(record, status, err);
-	if (trailer->form == TV_WAL_FORM_SHORT && !find_key(record, trailer))
+	if (trailer->form != TV_WAL_FORM_FULL && !find_key(record, trailer))
 		return TV_WAL_KEY_GONE;
 	main_len = record->main_data_len - used;
 	len = payload_len(record, main_len);
@@ -218,5 +290,6 @@ tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 	if (main_len == 0)
 		record->main_data = NULL;
 	record->header.xl_rmid = trailer->rmid;
+	tv_wal_set_spare(&record->header, 0);
 	return TV_WAL_OPENED;
 }

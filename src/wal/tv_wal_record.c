@@ -30,6 +30,33 @@ tv_wal_buffer(size_t len)
 	return large;
 }
 
+bool
+tv_wal_spare_is_kept(void)
+{
+	const uint16 spare = 0xa55a;
+	union
+	{
+		XLogRecord	header;
+		char		data[SizeOfXLogRecord + SizeOfXLogRecordDataHeaderShort + 1];
+	}			record;
+	XLogReaderState reader;
+	DecodedXLogRecord *decoded;
+	char	   *problem;
+	bool		kept;
+
+	memset(&record, 0, sizeof(record));
+	memset(&reader, 0, sizeof(reader));
+	record.header.xl_tot_len = SizeOfXLogRecord + SizeOfXLogRecordDataHeaderShort + 1;
+	record.data[SizeOfXLogRecord] = (char) XLR_BLOCK_ID_DATA_SHORT;
+	record.data[SizeOfXLogRecord + 1] = 1;
+	tv_wal_set_spare(&record.header, spare);
+	decoded = palloc0(DecodeXLogRecordRequiredSpace(record.header.xl_tot_len));
+	kept = DecodeXLogRecord(&reader, decoded, &record.header, 0, &problem) &&
+		tv_wal_get_spare(&decoded->header) == spare;
+	pfree(decoded);
+	return kept;
+}
+
 typedef struct Cursor
 {
 	const char *pos;

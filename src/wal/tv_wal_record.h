@@ -27,6 +27,36 @@
 StaticAssertDecl(TV_WAL_BLOCKS_MAX == XLR_MAX_BLOCK_ID + 1,
 				 "number of blocks in a record");
 
+/*
+ * Two bytes of padding in XLogRecord, before the checksum.  The server writes
+ * zeros, covers them by the checksum, and otherwise leaves them alone; a reader
+ * gets them with the header (xlogreader.c, DecodeXLogRecord).
+ */
+#define TV_WAL_SPARE_OFFSET (offsetof(XLogRecord, xl_rmid) + sizeof(RmgrId))
+
+StaticAssertDecl(TV_WAL_SPARE_OFFSET + sizeof(uint16) == offsetof(XLogRecord, xl_crc),
+				 "padding of a record header");
+
+static inline uint16
+tv_wal_get_spare(const XLogRecord *header)
+{
+	const uint8 *at = (const uint8 *) header + TV_WAL_SPARE_OFFSET;
+
+	return at[0] | (at[1] << 8);
+}
+
+static inline void
+tv_wal_set_spare(XLogRecord *header, uint16 spare)
+{
+	uint8	   *at = (uint8 *) header + TV_WAL_SPARE_OFFSET;
+
+	at[0] = spare & 0xff;
+	at[1] = spare >> 8;
+}
+
+/* Does this server's reader keep them?  Without, nothing sealed can be read. */
+extern bool tv_wal_spare_is_kept(void);
+
 /* The headers of a record about to be inserted, parsed. */
 typedef struct TvWalRecord
 {

@@ -28,8 +28,8 @@
 #include "wal/tv_wal_keyring.h"
 #include "wal/tv_wal_logged.h"
 #include "wal/tv_wal_missing.h"
+#include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_open.h"
-#include "wal/tv_wal_prefix.h"
 #include "wal/tv_wal_record.h"
 #include "wal/tv_wal_seal.h"
 
@@ -231,7 +231,13 @@ tv_wal_init(void)
 		.rm_decode = sealed_decode
 	};
 
-	tv_wal_prefix_init();
+	if (!tv_wal_spare_is_kept())
+		ereport(FATAL,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("tde_vault cannot be used with this server"),
+				 errdetail("DecodeXLogRecord does not keep the padding of a record header."),
+				 errhint("Use a build of PostgreSQL that the documentation names.")));
+	tv_wal_nonce_init();
 	server_tablespace_redo = RmgrTable[RM_TBLSPC_ID].rm_redo;
 	RmgrTable[RM_TBLSPC_ID].rm_redo = tablespace_redo;
 	RegisterCustomRmgr(TV_RMGR_SEALED, &sealed);

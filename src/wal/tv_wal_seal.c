@@ -21,10 +21,9 @@
 
 #include "attach/tv_attach.h"
 #include "base/tv_report.h"
-#include "page/tv_page_nonce.h"
 #include "page/tv_page_smgr.h"
 #include "wal/tv_wal_file.h"
-#include "wal/tv_wal_prefix.h"
+#include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_record.h"
 
 #define FRAME_MAX \
@@ -102,13 +101,15 @@ write_main_header(char *pos, uint32 main_len)
 
 /* The checksum as the server assembles it: all but the record header. */
 static void
-finish_header(char *frame, uint32 frame_len, RmgrId rmid, const void *payload, uint32 len)
+finish_header(char *frame, uint32 frame_len, RmgrId rmid, uint16 spare,
+			  const void *payload, uint32 len)
 {
 	XLogRecord *header = (XLogRecord *) frame;
 	pg_crc32c	crc;
 
 	header->xl_rmid = rmid;
 	header->xl_tot_len = frame_len + len;
+	tv_wal_set_spare(header, spare);
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, frame + SizeOfXLogRecord, frame_len - SizeOfXLogRecord);
 	COMP_CRC32C(crc, payload, len);
@@ -149,6 +150,7 @@ seal(const XLogRecData *rdata, TvWalRecord *record, TvWalFile *file,
 	TvWalTrailer trailer;
 	uint32		frame_len;
 	uint32		trailer_len;
+	uint16		spare;
 	uint8	   *payload = tv_wal_buffer(len + TV_WAL_TRAILER_MAX);
 	TvStatus	status;
 
@@ -166,19 +168,48 @@ seal(const XLogRecData *rdata, TvWalRecord *record, TvWalFile *file,
 	trailer.rmid = record->head.rmid;
 	trailer.epoch = record->head.epoch = file->epoch;
 	trailer.key = record->head.key = file->key;
-	tv_page_next_nonce(trailer.nonce);
+	trailer.counter = (uint16) tv_wal_next_nonce(trailer.nonce);
 	status = tv_cipher_seal(context, trailer.nonce, aad, tv_wal_record_aad(record, aad),
 							payload, payload, len, trailer.tag);
 	if (status != TV_OK)
 		return cannot_seal(file, status, err);
 
-	trailer_len = tv_wal_trailer_encode(&trailer, payload + len);
+	trailer_len = tv_wal_trailer_encode(&trailer, payload + len, &spare);
 	memcpy(frame.data, rdata->data, record->frame_len);
 	frame_len = write_main_header(frame.data + record->frame_len,
 								  record->head.main_len + trailer_len) - frame.data;
-	finish_header(frame.data, frame_len, TV_RMGR_SEALED, payload, len + trailer_len);
+	finish_header(frame.data, frame_len, TV_RMGR_SEALED, spare, payload, len + trailer_len);
 	make_links(links, frame.data, frame_len, payload, len + trailer_len);
 	return TV_OK;
+}
+
+/*
+ * Every record of this server passes here, so whichever crosses the mark takes
+ * the counter of nonces along.
+ */
+static XLogRecPtr
+insert_and_follow(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
+				  bool topxid_included)
+{
+	XLogRecPtr	end = server_insert(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+
+	/* a record that is to be assembled again went nowhere */
+	if (likely(end != InvalidXLogRecPtr))
+		tv_wal_nonce_follow(ProcLastRecPtr, end);
+	return end;
+}
+
+/* What is left of the segment is skipped, though end does not say so. */
+static XLogRecPtr
+insert_switch(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
+			  bool topxid_included)
+{
+	XLogRecPtr	end = server_insert(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+	XLogSegNo	segment;
+
+	XLByteToPrevSeg(end, segment, wal_segment_size);
+	tv_wal_nonce_reach((segment + 1) * wal_segment_size);
+	return end;
 }
 
 static XLogRecPtr
@@ -190,10 +221,12 @@ insert_record(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
 	TvWalFile  *file;
 	TvError		err;
 
+	/* only an XLOG_SWITCH record has no data (xlog.c, XLogInsertRecord) */
+	if (unlikely(rdata->len <= SizeOfXLogRecord))
+		return insert_switch(rdata, fpw_lsn, flags, num_fpi, topxid_included);
 	/* block references come first (xloginsert.c, XLogRecordAssemble) */
-	if (rdata->len <= SizeOfXLogRecord ||
-		(uint8) rdata->data[SizeOfXLogRecord] > XLR_MAX_BLOCK_ID)
-		return server_insert(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+	if ((uint8) rdata->data[SizeOfXLogRecord] > XLR_MAX_BLOCK_ID)
+		return insert_and_follow(rdata, fpw_lsn, flags, num_fpi, topxid_included);
 
 	if (unlikely(!tv_wal_record_parse(rdata, &record)))
 		ereport(ERROR,
@@ -202,10 +235,10 @@ insert_record(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
 						record.head.rmid)));
 	file = sealed_file(&record);
 	if (file == NULL)
-		return server_insert(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+		return insert_and_follow(rdata, fpw_lsn, flags, num_fpi, topxid_included);
 	if (unlikely(seal(rdata, &record, file, links, &err) != TV_OK))
 		tv_report(ERROR, &err);
-	return server_insert(links, fpw_lsn, flags, num_fpi, topxid_included);
+	return insert_and_follow(links, fpw_lsn, flags, num_fpi, topxid_included);
 }
 
 XLogRecPtr
@@ -226,10 +259,11 @@ tv_wal_insert(RmgrId rmid, uint8 info, const void *data, uint32 len)
 	frame_len = write_main_header(frame.data + SizeOfXLogRecord, len) - frame.data;
 	do
 	{
-		finish_header(frame.data, frame_len, rmid, data, len);
+		finish_header(frame.data, frame_len, rmid, 0, data, len);
 		make_links(links, frame.data, frame_len, unconstify(void *, data), len);
 		end = server_insert(links, InvalidXLogRecPtr, 0, 0, false);
 	} while (end == InvalidXLogRecPtr);
+	tv_wal_nonce_reach(end);
 	return end;
 }
 

@@ -1,7 +1,8 @@
 /* fuzz-needs: wal */
 /*
  * fuzz_wal_trailer.c
- *	  The trailer of sealed WAL records: what is read is written the same.
+ *	  The trailer of sealed WAL records: what is read is written the same.  The
+ *	  first two bytes are those of the record's header.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,8 +25,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	TvWalTrailer trailer;
 	uint8_t		out[TV_WAL_TRAILER_MAX];
 	size_t		used;
-	TvStatus	status = tv_wal_trailer_decode(data, size, &trailer, &used);
+	uint16_t	spare;
+	uint16_t	again;
+	TvStatus	status;
 
+	if (size < 2)
+		return 0;
+	spare = (uint16_t) (data[0] | (data[1] << 8));
+	data += 2;
+	size -= 2;
+	status = tv_wal_trailer_decode(data, size, spare, &trailer, &used);
 	if (status != TV_OK)
 	{
 		check(status == TV_ERR_TRUNCATED || status == TV_ERR_CORRUPT || status == TV_ERR_VERSION);
@@ -33,7 +42,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	check(used <= size && used <= TV_WAL_TRAILER_MAX);
 	check(trailer.epoch > 0 && trailer.epoch <= 4095);
-	check(tv_wal_trailer_encode(&trailer, out) == used);
+	check((spare != 0) == (trailer.form == TV_WAL_FORM_COMPACT));
+	check(tv_wal_trailer_encode(&trailer, out, &again) == used && again == spare);
 	check(memcmp(out, data + size - used, used) == 0);
 	return 0;
 }

@@ -47,12 +47,13 @@ sub make_record
 	}
 }
 
-# Change byte $at of a record, and its CRC so that only cryptography can tell.
+# Change bits of byte $at of a record, and its CRC so that only cryptography can
+# tell.
 sub change_record
 {
-	my ($path, $offset, $length, $at) = @_;
+	my ($path, $offset, $length, $at, $bits) = @_;
 	my $record = $node->read_bytes($path, $offset, $length);
-	substr($record, $at, 1) = chr(ord(substr($record, $at, 1)) ^ 0x01);
+	substr($record, $at, 1) = chr(ord(substr($record, $at, 1)) ^ $bits);
 	substr($record, 20, 4) = pack 'V', crc32c(substr($record, 24) . substr($record, 0, 20));
 	$node->write_bytes($path, $offset, $record);
 	return;
@@ -64,20 +65,21 @@ sub count_rows { return $node->safe_psql('postgres', 'SELECT count(*) FROM t'); 
 
 my $relfile = $node->safe_psql('postgres', q{SELECT pg_relation_filenode('t')});
 foreach my $case (
-	[ 'payload', sub { $_[0] - 35 }, 'damaged: authentication tag verification failed' ],
-	[ 'tag',     sub { $_[0] - 20 }, 'damaged: authentication tag verification failed' ],
-	[ 'nonce',   sub { $_[0] - 5 },  'damaged: authentication tag verification failed' ],
-	[ 'resource manager', sub { $_[0] - 3 }, 'damaged: authentication tag verification failed' ],
-	[ 'key version', sub { $_[0] - 1 },  '' ],
-	[ 'transaction id', sub { 4 },   'damaged: authentication tag verification failed' ],
-	[ 'block number', sub { 24 + 4 + 12 }, 'damaged: authentication tag verification failed' ])
+	[ 'payload', sub { $_[0] - 30 }, 1, 'damaged: authentication tag verification failed' ],
+	[ 'tag', sub { $_[0] - 10 }, 1, 'damaged: authentication tag verification failed' ],
+	[ 'nonce', sub { $_[0] - 1 }, 1, 'damaged: authentication tag verification failed' ],
+	[ 'nonce in the header', sub { 18 }, 1, 'damaged: authentication tag verification failed' ],
+	[ 'resource manager', sub { 19 }, 0x10, 'damaged: authentication tag verification failed' ],
+	[ 'key version', sub { 19 }, 2, '' ],
+	[ 'transaction id', sub { 4 }, 1, 'damaged: authentication tag verification failed' ],
+	[ 'block number', sub { 24 + 4 + 12 }, 1, 'damaged: authentication tag verification failed' ])
 {
-	my ($name, $at, $message) = @$case;
+	my ($name, $at, $bits, $message) = @$case;
 	my ($path, $offset, $length, $lsn) = make_record();
 	my $rows = count_rows();
 	$node->kill_postmaster;
 	my $copy = $node->read_bytes($path, $offset, $length);
-	change_record($path, $offset, $length, $at->($length));
+	change_record($path, $offset, $length, $at->($length), $bits);
 	my $log = $node->start_expecting_failure;
 	ok(defined $log, "$name changed: the server does not start");
 	if ($message eq '')
@@ -163,7 +165,7 @@ foreach my $row (split /\n/, $node->safe_psql('postgres',
 	my ($start, $length, $fpi) = split /\|/, $row;
 	my $offset = hex((split m{/}, $start)[1]) % (16 * 1024 * 1024);
 	next if $fpi > 0 || $offset % 8192 + $length > 8192;
-	my $payload = substr($wal, $offset + 24 + 20 + 2, $length - 24 - 20 - 2 - 24);
+	my $payload = substr($wal, $offset + 24 + 20 + 2, $length - 24 - 20 - 2 - 17);
 	$repeated++ if grep { $seen{$_}++ } $payload =~ /(.{8})/gs;
 }
 cmp_ok(scalar(keys %seen), '>', 100, 'ciphertext was compared');

@@ -14,7 +14,7 @@ use Test::More;
 use constant SEGMENT => 16 * 1024 * 1024;
 
 # Of a record about one block: record, block, length; tag or nonce, and so on.
-use constant { HEADERS => 24 + 20 + 5, TRAILER => 24 };
+use constant { HEADERS => 24 + 20 + 5, TRAILER => 17 };
 
 my $node = TdeVault->create('main', streaming => 1, conf => "wal_keep_size = 512MB\ncheckpoint_timeout = 1h\n");
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_walinspect');

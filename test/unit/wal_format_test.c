@@ -2,10 +2,13 @@
  * wal_format_test.c
  *	  The trailer of sealed WAL records, and what they authenticate.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "unit.h"
 #include "wal/tv_wal_format.h"
+#include "wal/tv_wal_nonce_format.h"
 
 static const TvCipher message_ciphers[] = {
 	TV_CIPHER_AES_256_GCM, TV_CIPHER_CHACHA20_POLY1305, TV_CIPHER_AES_256_CTR
@@ -19,6 +22,7 @@ fill(TvWalTrailer *trailer, TvWalForm form, TvCipher cipher)
 	trailer->cipher = (uint8_t) cipher;
 	trailer->rmid = 10;
 	trailer->epoch = 0x0abc;
+	trailer->counter = 0xc1c0;
 	trailer->key = UINT64_C(0x0123456789abcdef);
 	for (int i = 0; i < TV_NONCE_LEN; i++)
 		trailer->nonce[i] = (uint8_t) (0xa0 + i);
@@ -35,7 +39,7 @@ test_ciphers(void)
 	for (size_t i = 0; i < 3; i++)
 		ok(tv_wal_cipher(message_ciphers[i]) == message_ciphers[i], "WAL of %s files",
 		   tv_cipher_name(message_ciphers[i]));
-	ok(tv_wal_form(TV_CIPHER_AES_256_GCM, true) == TV_WAL_FORM_SHORT, "short form");
+	ok(tv_wal_form(TV_CIPHER_AES_256_GCM, true) == TV_WAL_FORM_COMPACT, "compact form");
 	ok(tv_wal_form(TV_CIPHER_AES_256_GCM, false) == TV_WAL_FORM_FULL, "full form while the prefix is unknown");
 	ok(tv_wal_form(TV_CIPHER_AES_256_CTR, true) == TV_WAL_FORM_FULL, "full form without a tag");
 }
@@ -58,18 +62,191 @@ test_bytes(void)
 	};
 	TvWalTrailer trailer;
 	uint8_t		out[TV_WAL_TRAILER_MAX];
+	uint16_t	spare;
 	size_t		len;
 
 	fill(&trailer, TV_WAL_FORM_SHORT, TV_CIPHER_AES_256_GCM);
-	len = tv_wal_trailer_encode(&trailer, out);
+	len = tv_wal_trailer_encode(&trailer, out, &spare);
 	ok(len == sizeof(short_bytes) && memcmp(out, short_bytes, len) == 0, "bytes of a short trailer");
 	fill(&trailer, TV_WAL_FORM_FULL, TV_CIPHER_AES_256_CTR);
-	len = tv_wal_trailer_encode(&trailer, out);
+	len = tv_wal_trailer_encode(&trailer, out, &spare);
 	ok(len == sizeof(ctr_bytes) && memcmp(out, ctr_bytes, len) == 0, "bytes of a full trailer");
 	fill(&trailer, TV_WAL_FORM_FULL, TV_CIPHER_AES_256_GCM);
-	len = tv_wal_trailer_encode(&trailer, out);
+	len = tv_wal_trailer_encode(&trailer, out, &spare);
 	ok(len == TV_WAL_TRAILER_MAX && memcmp(out, short_bytes, 16) == 0 &&
 	   memcmp(out + 16, ctr_bytes, 20) == 0 && out[36] == 1, "bytes of a full trailer with tag");
+	ok(spare == 0, "and nothing in the header");
+
+	fill(&trailer, TV_WAL_FORM_COMPACT, TV_CIPHER_AES_256_GCM);
+	trailer.epoch = 5;
+	len = tv_wal_trailer_encode(&trailer, out, &spare);
+	ok(len == 17 && memcmp(out, short_bytes, 16) == 0 && out[16] == 0xc1 && spare == 0x35c0,
+	   "bytes of a compact trailer");
+	trailer.epoch = 0x0abc;
+	trailer.rmid = 128;
+	len = tv_wal_trailer_encode(&trailer, out, &spare);
+	ok(len == 20 && memcmp(out + 16, "\xbc\x0a\x80\xc1", 4) == 0 && spare == 0xf0c0,
+	   "what the header has no room for is in the trailer");
+}
+
+/* Every resource manager, and versions of keys at the edges. */
+static void
+test_compact(void)
+{
+	static const uint16_t epochs[] = {1, 2, 14, 15, 16, 255, 256, 4095};
+	TvWalTrailer trailer;
+	TvWalTrailer back;
+	uint8_t		out[TV_WAL_TRAILER_MAX];
+	uint16_t	spare;
+	size_t		used;
+	int			good = 0;
+	int			small = 0;
+
+	for (int rmid = 0; rmid < 256; rmid++)
+	{
+		for (size_t e = 0; e < 8; e++)
+		{
+			size_t		len;
+
+			fill(&trailer, TV_WAL_FORM_COMPACT, TV_CIPHER_AES_256_GCM);
+			trailer.rmid = (uint8_t) rmid;
+			trailer.epoch = epochs[e];
+			trailer.counter = (uint16_t) (rmid * 771 + e);
+			len = tv_wal_trailer_encode(&trailer, out, &spare);
+			small += len == 17;
+			good += spare != 0 && tv_wal_trailer_decode(out, len, spare, &back, &used) == TV_OK &&
+				used == len && back.form == TV_WAL_FORM_COMPACT && back.rmid == trailer.rmid &&
+				back.epoch == trailer.epoch && back.counter == trailer.counter &&
+				memcmp(back.tag, trailer.tag, TV_TAG_LEN) == 0;
+		}
+	}
+	ok(good == 256 * 8, "every resource manager and version comes back");
+	ok(small == 14 * 4, "17 bytes for the server's resource managers about blocks");
+}
+
+/* Nonces are numbers, of which none comes twice. */
+static void
+test_nonces(void)
+{
+	static const uint8_t prefix[TV_WAL_PREFIX_LEN] = {0xff, 0xff, 0xff, 1, 2, 3, 4};
+	static const uint8_t at_end[TV_WAL_PREFIX_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+	uint8_t		nonce[TV_NONCE_LEN];
+
+	tv_wal_nonce(prefix, UINT64_C(0xffffffffff), nonce);
+	ok(memcmp(nonce, "\xff\xff\xff\1\2\3\4\xff\xff\xff\xff\xff", 12) == 0,
+	   "prefix and 40 bits of counter");
+	tv_wal_nonce(prefix, UINT64_C(0x10000000000), nonce);
+	ok(memcmp(nonce, "\0\0\0\2\2\3\4\0\0\0\0\0", 12) == 0, "more bits are carried into the prefix");
+	tv_wal_nonce(at_end, UINT64_C(0x20000000001), nonce);
+	ok(memcmp(nonce, "\1\0\0\0\0\0\0\1\0\0\0\0", 12) == 0, "which goes round");
+}
+
+static uint32_t
+tries_for(uint64_t lsn, uint64_t counter)
+{
+	uint64_t	guess;
+
+	for (uint32_t i = 0; tv_wal_counter_guess(lsn, (uint16_t) counter, i, &guess); i++)
+	{
+		if (guess == counter)
+			return i + 1;
+	}
+	return 0;
+}
+
+static void
+test_guesses(void)
+{
+	const uint64_t lsn = UINT64_C(0x12345) << 32;
+	const uint64_t at = tv_wal_counter_at(lsn);
+	uint64_t	guess;
+	int			seen = 0;
+	uint32_t	last = 0;
+
+	for (int64_t off = -40000; off <= 16000; off += 13)
+		seen += tries_for(lsn, at + (uint64_t) off) == 1;
+	ok(seen == 56000 / 13 + 1, "a counter near the record's place is the first guess");
+	ok(tries_for(lsn, at - 65536) <= 2 && tries_for(lsn, at - 5 * 65536) <= 7 &&
+	   tries_for(lsn, at - 100000 * UINT64_C(65536)) <= 100002, "one long before comes later");
+	ok(tries_for(lsn, at + 65536) == 3, "one far ahead, too");
+
+	seen = 0;
+	for (uint64_t counter = 0; counter < 200000; counter += 7)
+		seen += tries_for(100000 * 64, counter) > 0 || counter > 100000 + 16384;
+	ok(seen == 200000 / 7 + 1, "from the beginning of WAL on each is found");
+	seen = 0;
+	for (uint32_t low = 0; low < 65536; low++)
+	{
+		last = tries_for(0, low);
+		seen += last > 0 && last <= 3;
+	}
+	ok(seen == 65536, "even at 0");
+	for (last = 0; tv_wal_counter_guess(UINT64_C(1) << 26, 77, last, &guess); last++)
+		;
+	ok(last == 18 && guess < 65536, "guesses end");
+}
+
+/*
+ * Records that earlier versions sealed, and what was current then opens now:
+ * payload and trailer, each of 41 bytes (see the fixture).
+ */
+static void
+test_fixture(void)
+{
+	enum
+	{
+		PLAIN = 41
+	};
+	static const struct
+	{
+		TvWalForm	form;
+		TvCipher	cipher;
+		size_t		trailer;
+	}			kinds[] = {
+		{TV_WAL_FORM_FULL, TV_CIPHER_AES_256_GCM, 40},
+		{TV_WAL_FORM_FULL, TV_CIPHER_CHACHA20_POLY1305, 40},
+		{TV_WAL_FORM_FULL, TV_CIPHER_AES_256_CTR, 24},
+		{TV_WAL_FORM_SHORT, TV_CIPHER_AES_256_GCM, 24},
+		{TV_WAL_FORM_SHORT, TV_CIPHER_CHACHA20_POLY1305, 24},
+	};
+	uint8_t		bytes[512];
+	size_t		len = fixture_read_hex("wal_v1.hex", bytes, sizeof(bytes));
+	size_t		pos = 0;
+	uint8_t		key[TV_KEY_LEN];
+
+	for (int i = 0; i < TV_KEY_LEN; i++)
+		key[i] = (uint8_t) (i * 7 + 1);
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+	{
+		TvWalHead	head = {kinds[k].form, 10, 0x20, 1, 0x0abc, 3, 700, 701, 3, UINT64_C(0x1122334455667788)};
+		TvWalBlock	block = {1, 0x20, 0, 38, 0, 0, 0, 1663, 5, 16384, 9};
+		TvCipherContext *context = aligned_alloc(64, (tv_cipher_context_size(kinds[k].cipher) + 63) & ~(size_t) 63);
+		uint8_t		aad[TV_WAL_AAD_MAX];
+		uint8_t		plain[PLAIN];
+		uint8_t	   *end = tv_wal_aad_block(&block, tv_wal_aad_head(&head, aad));
+		TvWalTrailer trailer;
+		size_t		size = PLAIN + kinds[k].trailer;
+		size_t		used;
+		int			right = 0;
+
+		if (context == NULL || pos + size > len ||
+			tv_cipher_init(context, kinds[k].cipher, key, sizeof(key)) != TV_OK)
+			abort();
+		ok(tv_wal_trailer_decode(bytes + pos, size, 0, &trailer, &used) == TV_OK &&
+		   used == kinds[k].trailer && trailer.form == kinds[k].form && trailer.rmid == 10 &&
+		   trailer.epoch == 0x0abc, "trailer of form %d with %s is read", (int) kinds[k].form,
+		   tv_cipher_name(kinds[k].cipher));
+		if (kinds[k].form == TV_WAL_FORM_SHORT)
+			memcpy(trailer.nonce, "\xa0\xa1\xa2\xa3\xa4\xa5\xa6", TV_WAL_PREFIX_LEN);
+		ok(tv_cipher_open(context, trailer.nonce, aad, (size_t) (end - aad), bytes + pos, plain,
+						  PLAIN, trailer.tag) == TV_OK, "and its record opened");
+		for (int i = 0; i < PLAIN; i++)
+			right += plain[i] == 'A' + i;
+		ok(right == PLAIN, "to what it was");
+		pos += size;
+		free(context);
+	}
+	ok(pos == len, "all of the fixture is read");
 }
 
 static void
@@ -80,22 +257,24 @@ test_round_trip(TvWalForm form, TvCipher cipher)
 	TvWalTrailer back;
 	size_t		len;
 	size_t		used;
+	uint16_t	spare;
 	int			refused = 0;
 
 	memset(data, 0xee, sizeof(data));
 	fill(&trailer, form, cipher);
-	len = tv_wal_trailer_encode(&trailer, data + 100);
-	ok(tv_wal_trailer_decode(data, 100 + len, &back, &used) == TV_OK && used == len,
+	len = tv_wal_trailer_encode(&trailer, data + 100, &spare);
+	ok(tv_wal_trailer_decode(data, 100 + len, spare, &back, &used) == TV_OK && used == len,
 	   "form %d with %s is read", (int) form, tv_cipher_name(cipher));
 	ok(back.rmid == trailer.rmid && back.epoch == trailer.epoch && back.form == trailer.form &&
-	   memcmp(back.nonce + TV_WAL_PREFIX_LEN, trailer.nonce + TV_WAL_PREFIX_LEN, TV_WAL_COUNTER_LEN) == 0 &&
+	   (form == TV_WAL_FORM_COMPACT || memcmp(back.nonce + TV_WAL_PREFIX_LEN, trailer.nonce + TV_WAL_PREFIX_LEN, TV_WAL_COUNTER_LEN) == 0) &&
+	   (form != TV_WAL_FORM_COMPACT || back.counter == trailer.counter) &&
 	   (!tv_cipher_has_tag(cipher) || memcmp(back.tag, trailer.tag, TV_TAG_LEN) == 0),
 	   "and says the same");
 	if (form == TV_WAL_FORM_FULL)
 		ok(back.key == trailer.key && back.cipher == trailer.cipher &&
 		   memcmp(back.nonce, trailer.nonce, TV_NONCE_LEN) == 0, "with key and nonce");
 	for (size_t cut = 0; cut < len; cut++)
-		refused += tv_wal_trailer_decode(data + 100 + len - cut, cut, &back, &used) == TV_ERR_TRUNCATED;
+		refused += tv_wal_trailer_decode(data + 100 + len - cut, cut, spare, &back, &used) == TV_ERR_TRUNCATED;
 	ok(refused == (int) len, "refused when cut anywhere");
 }
 
@@ -106,24 +285,42 @@ test_refusals(void)
 	TvWalTrailer trailer;
 	size_t		used;
 	size_t		len;
+	uint16_t	spare;
 
 	fill(&trailer, TV_WAL_FORM_SHORT, TV_CIPHER_AES_256_GCM);
-	len = tv_wal_trailer_encode(&trailer, data);
+	len = tv_wal_trailer_encode(&trailer, data, &spare);
+	data[len - 1] = 0x4a;
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_VERSION, "an unknown form is a newer version");
 	data[len - 1] = 0x3a;
-	ok(tv_wal_trailer_decode(data, len, &trailer, &used) == TV_ERR_VERSION, "an unknown form is a newer version");
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_CORRUPT, "the compact form has no such end");
 	data[len - 1] = 0x0a;
-	ok(tv_wal_trailer_decode(data, len, &trailer, &used) == TV_ERR_CORRUPT, "no form is damage");
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_CORRUPT, "no form is damage");
 	data[len - 1] = 0x20;
 	data[len - 2] = 0;
-	ok(tv_wal_trailer_decode(data, len, &trailer, &used) == TV_ERR_CORRUPT, "version 0 of a key is damage");
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_CORRUPT, "version 0 of a key is damage");
 	fill(&trailer, TV_WAL_FORM_FULL, TV_CIPHER_AES_256_GCM);
-	len = tv_wal_trailer_encode(&trailer, data);
+	len = tv_wal_trailer_encode(&trailer, data, &spare);
 	data[len - 4] = TV_CIPHER_AES_256_XTS;
-	ok(tv_wal_trailer_decode(data, len, &trailer, &used) == TV_ERR_CORRUPT, "XTS seals no record");
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_CORRUPT, "XTS seals no record");
 	data[len - 4] = 0;
-	ok(tv_wal_trailer_decode(data, len, &trailer, &used) == TV_ERR_CORRUPT, "nor does no cipher");
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_CORRUPT, "nor does no cipher");
 	data[len - 4] = 99;
-	ok(tv_wal_trailer_decode(data, len, &trailer, &used) == TV_ERR_CORRUPT, "nor an unknown one");
+	ok(tv_wal_trailer_decode(data, len, 0, &trailer, &used) == TV_ERR_CORRUPT, "nor an unknown one");
+
+	fill(&trailer, TV_WAL_FORM_COMPACT, TV_CIPHER_AES_256_GCM);
+	trailer.rmid = 128;
+	len = tv_wal_trailer_encode(&trailer, data, &spare);
+	ok(tv_wal_trailer_decode(data, len, spare & 0x0fff, &trailer, &used) == TV_ERR_VERSION,
+	   "a compact trailer of no resource manager is a newer version");
+	data[16] = 15;
+	data[17] = 0;
+	ok(tv_wal_trailer_decode(data, len, spare, &trailer, &used) == TV_ERR_CORRUPT, "a version with two spellings is damage");
+	data[17] = 0x10;
+	ok(tv_wal_trailer_decode(data, len, spare, &trailer, &used) == TV_ERR_CORRUPT, "nor are there versions past 4095");
+	data[17] = 0x0f;
+	ok(tv_wal_trailer_decode(data, len, spare, &trailer, &used) == TV_OK, "but there is 4095");
+	data[18] = 10;
+	ok(tv_wal_trailer_decode(data, len, spare, &trailer, &used) == TV_ERR_CORRUPT, "a resource manager with two spellings is damage");
 }
 
 /* Whatever differs in the readable part differs in what is authenticated. */
@@ -178,10 +375,16 @@ main(void)
 {
 	test_ciphers();
 	test_bytes();
+	test_compact();
+	test_nonces();
+	test_guesses();
+	test_fixture();
 	for (size_t i = 0; i < 3; i++)
 		test_round_trip(TV_WAL_FORM_FULL, message_ciphers[i]);
 	test_round_trip(TV_WAL_FORM_SHORT, TV_CIPHER_AES_256_GCM);
 	test_round_trip(TV_WAL_FORM_SHORT, TV_CIPHER_CHACHA20_POLY1305);
+	test_round_trip(TV_WAL_FORM_COMPACT, TV_CIPHER_AES_256_GCM);
+	test_round_trip(TV_WAL_FORM_COMPACT, TV_CIPHER_CHACHA20_POLY1305);
 	test_refusals();
 	test_aad();
 	return unit_done();

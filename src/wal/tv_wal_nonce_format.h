@@ -1,0 +1,35 @@
+/*
+ * tv_wal_nonce_format.h
+ *	  Nonces of sealed WAL records, as numbers.  No PostgreSQL headers.
+ *
+ * A server start draws 56 random bits, the prefix; each record that is sealed
+ * takes the next number of a 64-bit counter, and the nonce is prefix * 2^40 +
+ * counter (modulo 2^96).  The counter never goes back, so within one start no
+ * nonce comes twice.  It is also kept from falling behind a 64th of the position
+ * in WAL: a sealed record takes at least 64 bytes, so it does not run ahead,
+ * either.  So a record's place tells its counter but for the lowest bits, and
+ * only those need be written.
+ */
+#ifndef TV_WAL_NONCE_FORMAT_H
+#define TV_WAL_NONCE_FORMAT_H
+
+#include <stdbool.h>
+
+#include "wal/tv_wal_format.h"
+
+#define TV_WAL_COUNTER_UNIT 64	/* bytes of WAL; on disk, so to say */
+
+extern void tv_wal_nonce(const uint8_t prefix[TV_WAL_PREFIX_LEN], uint64_t counter,
+						 uint8_t nonce[TV_NONCE_LEN]);
+
+/* The counter that a position in WAL is to have reached. */
+extern uint64_t tv_wal_counter_at(uint64_t lsn);
+
+/*
+ * Candidate i (from 0) for the counter of the record at lsn that ends in the 16
+ * bits low: the likeliest first, then those of records whose sealing came ever
+ * longer before their insertion.  False past the last one.
+ */
+extern bool tv_wal_counter_guess(uint64_t lsn, uint16_t low, uint32_t i, uint64_t *counter);
+
+#endif							/* TV_WAL_NONCE_FORMAT_H */
