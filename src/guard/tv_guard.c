@@ -30,6 +30,9 @@ tv_guard_touched(void)
 /* The transaction in which the session was last allowed a realm's rows. */
 static LocalTransactionId carrying = InvalidLocalTransactionId;
 
+/* The transaction in which the server itself last took a realm's rows in hand. */
+static LocalTransactionId serving = InvalidLocalTransactionId;
+
 static bool handled = false;
 
 bool
@@ -41,7 +44,21 @@ tv_guard_handled(void)
 bool
 tv_guard_carrying(void)
 {
-	return MyProc != NULL && LocalTransactionIdIsValid(carrying) && MyProc->lxid == carrying;
+	return (MyProc != NULL && LocalTransactionIdIsValid(carrying) && MyProc->lxid == carrying) ||
+		tv_guard_serving();
+}
+
+bool
+tv_guard_serving(void)
+{
+	return MyProc != NULL && LocalTransactionIdIsValid(serving) && MyProc->lxid == serving;
+}
+
+void
+tv_guard_serve(void)
+{
+	serving = MyProc->lxid;
+	touched = MyProc->lxid;
 }
 
 char *
@@ -187,6 +204,21 @@ tv_guard_require_database(TvAction action)
 }
 
 void
+tv_guard_require_owned(Oid role, const char *object, TvAction action)
+{
+	TvAnswer	answer;
+
+	tv_vault_ask_owned(role, action, &answer);
+	if (answer.verdict == TV_ANSWER_LOCKED && tv_vault_ticket_waits())
+	{
+		tv_vault_redeem_ticket();
+		tv_vault_ask_owned(role, action, &answer);
+	}
+	if (answer.verdict != TV_ANSWER_NOT_PROTECTED)
+		tv_vault_enforce(&answer, object, action);
+}
+
+void
 tv_guard_audit_refusal(const char *what)
 {
 	TvAuditEvent event = {"GUARD", TV_AUDIT_WARNING, TV_AUDIT_DENIED, .object = what};
@@ -212,6 +244,7 @@ tv_guard_init(void)
 	tv_guard_statistics_init();
 	tv_guard_table_init();
 	tv_guard_function_init();
+	tv_guard_builtin_init();
 	tv_guard_object_init();
 	tv_guard_statement_init();
 	tv_guard_settings_init();

@@ -11,11 +11,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_largeobject.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -34,6 +36,7 @@
 
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
+#include "vault/tv_vault_internal.h"
 
 /* The server's own: they read and write its files. */
 static const char *const internal_functions[] = {
@@ -65,7 +68,7 @@ typedef struct Known
 	Oid			function;
 	bool		dangerous;
 	bool		untrusted_language;
-	bool		foreign;		/* runs code that its owner can replace */
+	bool		foreign;		/* neither the server's nor an extension's */
 	Oid			owner;
 	int			module;			/* by relation: of modules; else -1 */
 } Known;
@@ -168,11 +171,11 @@ classify(Known *entry, HeapTuple tuple)
 			entry->dangerous = module >= 0;
 	}
 	else
-	{
 		entry->untrusted_language = tv_guard_untrusted_language(form->prolang);
-		entry->foreign = form->oid >= FirstNormalObjectId &&
-			!OidIsValid(getExtensionOfObject(ProcedureRelationId, form->oid));
-	}
+
+	/* in whatever language: "internal" can do much with a row (pg_notify, lo_put ...) */
+	entry->foreign = form->oid >= FirstNormalObjectId &&
+		!OidIsValid(getExtensionOfObject(ProcedureRelationId, form->oid));
 }
 
 static void
@@ -326,9 +329,39 @@ guarded_call(PG_FUNCTION_ARGS)
 		if (tv_guard_is_statistics(relid))
 			tv_guard_refuse(psprintf("reading pages of %s", tv_guard_name(relid)),
 							"Use the view pg_stats.");
+		if (relid == LargeObjectRelationId)
+			tv_guard_refuse_large_objects();
 		tv_guard_require(relid, modules[entry.module].action);
 	}
 	return original->address(fcinfo);
+}
+
+/* --- whose functions are trusted --- */
+
+/* tv_vault_role_protected(), for a role that is asked about often. */
+static bool
+has_place(Oid role)
+{
+	static Oid	asked = InvalidOid;
+	static uint64 generation = 0;
+	static uint32 version = 0;
+	static bool answer = false;
+	uint32		now = tv_vault_current()->version;
+
+	if (asked != role || generation != tv_vault_generation() || version != now)
+	{
+		generation = tv_vault_generation();
+		answer = tv_vault_role_protected(role);
+		version = now;
+		asked = role;
+	}
+	return answer;
+}
+
+bool
+tv_guard_trusted_owner(Oid owner)
+{
+	return owner == GetAuthenticatedUserId() || has_place(owner);
 }
 
 /* --- the function manager's hooks --- */
@@ -344,7 +377,8 @@ needs_hook(Oid function)
 		return false;
 	entry = what_is(function);
 	return entry.dangerous || entry.untrusted_language || entry.module >= 0 ||
-		(entry.foreign && entry.owner != GetAuthenticatedUserId() && tv_vault_on());
+		(entry.foreign && tv_vault_on() &&
+		 (entry.owner != GetAuthenticatedUserId() || !has_place(entry.owner)));
 }
 
 static void
@@ -386,6 +420,33 @@ stand_before(FmgrInfo *flinfo)
 }
 
 /*
+ * In a worker of a parallel VACUUM, which meets no table: is a support function
+ * that protected tables run on the stack?
+ */
+static bool
+called_by_frozen(void)
+{
+	if (likely(!IsParallelWorker()) || (MyProc->statusFlags & PROC_IN_VACUUM) == 0)
+		return false;
+	for (int i = 0; i < stack_depth; i++)
+	{
+		if (tv_vault_function_frozen(stack[i].function))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does the server work on a realm's rows for itself?  Then whoever made it do
+ * so (ANALYZE, a change by a subscription ...) has no part in them.
+ */
+static bool
+serving(void)
+{
+	return tv_guard_serving() || called_by_frozen();
+}
+
+/*
  * Arguments, OLD and NEW may hold a realm's rows once the session was given
  * some: until the end of the transaction nobody's function gets any whom the
  * vault does not know.
@@ -397,14 +458,18 @@ check_carried(const Known *entry)
 	{
 		Oid			function;
 		LocalTransactionId lxid;
+		bool		serving;
 	}			fine[64];		/* asked before, in this transaction */
 	int			slot = entry->function % lengthof(fine);
+	bool		alone = serving();
 
-	if (!tv_guard_carrying())
+	if (!alone && !tv_guard_carrying())
 		return;
-	if (fine[slot].function == entry->function && fine[slot].lxid == MyProc->lxid)
+	if (fine[slot].function == entry->function && fine[slot].lxid == MyProc->lxid &&
+		fine[slot].serving == alone)
 		return;
-	if (!tv_guard_trusted_owner(entry->owner) && !tv_vault_function_frozen(entry->function))
+	if (!(alone ? has_place(entry->owner) : tv_guard_trusted_owner(entry->owner)) &&
+		!tv_vault_function_frozen(entry->function))
 	{
 		tv_guard_audit_refusal(psprintf("function %s() on rows of a realm", get_func_name(entry->function)));
 		ereport(ERROR,
@@ -416,6 +481,7 @@ check_carried(const Known *entry)
 	}
 	fine[slot].function = entry->function;
 	fine[slot].lxid = MyProc->lxid;
+	fine[slot].serving = alone;
 }
 
 static void
@@ -449,12 +515,6 @@ call_hook(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 			pop(flinfo->fn_oid);
 			break;
 	}
-}
-
-bool
-tv_guard_trusted_owner(Oid owner)
-{
-	return owner == GetAuthenticatedUserId() || tv_vault_role_protected(owner);
 }
 
 Oid

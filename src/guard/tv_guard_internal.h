@@ -37,6 +37,9 @@ extern void tv_guard_require_name(const RangeVar *name, TvAction action);
 extern void tv_guard_require_schema(Oid schema, TvAction action);
 extern void tv_guard_require_database(TvAction action);
 
+/* What is role's own (a large object), object being how it is called. */
+extern void tv_guard_require_owned(Oid role, const char *object, TvAction action);
+
 /* How a relation is called in messages; palloc'd. */
 extern char *tv_guard_name(Oid relid);
 
@@ -61,6 +64,14 @@ extern bool tv_guard_touched(void);
  */
 extern bool tv_guard_carrying(void);
 
+/*
+ * Does the server itself work on a realm's rows in the transaction at hand
+ * (statistics, VACUUM, logical apply), whoever made it?  Then tv_guard_carrying()
+ * is true, too, and who is connected is no reason to trust a function.
+ */
+extern bool tv_guard_serving(void);
+extern void tv_guard_serve(void);
+
 /* Was it ever?  They may be in its temporary tables, cursors, settings. */
 extern bool tv_guard_handled(void);
 
@@ -79,10 +90,27 @@ tv_guard_audits_entries(void)
 /* A query will do actions (a mask) to relid. */
 extern void tv_guard_audit_entry(Oid relid, int actions);
 
+/* --- tv_guard_builtin.c --- */
+
+extern void tv_guard_builtin_init(void);
+
+/* --- tv_guard_large_object.c --- */
+
+/* May the session read (ACL_SELECT) or change it?  Throws if not. */
+extern void tv_guard_check_large_object(Oid object, AclMode mode);
+
+/* Its owner is about to change, or something else of it. */
+extern void tv_guard_large_object_altered(Oid object);
+
+/* Is the entry pg_largeobject with what is in it?  Then refuse. */
+extern bool tv_guard_is_large_object_data(const RangeTblEntry *rte);
+extern void tv_guard_refuse_large_objects(void) pg_attribute_noreturn();
+
 /* --- tv_guard_planted.c --- */
 
 /* An object was made or changed: refuse if it is in the name of a role of the vault. */
 extern void tv_guard_check_planted(Oid class, Oid object);
+extern Oid	tv_guard_owner_of_relation(Oid relid);
 
 /* --- tv_guard_query.c --- */
 
@@ -153,6 +181,8 @@ typedef struct TvLookup
 	SysScanDesc scan;
 } TvLookup;
 extern HeapTuple tv_guard_lookup(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object);
+extern HeapTuple tv_guard_lookup_as_of(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object,
+									   Snapshot snapshot);
 extern void tv_guard_end_lookup(TvLookup *lookup);
 
 /* --- statements, by what they are about; all throw what they refuse --- */

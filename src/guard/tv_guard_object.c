@@ -16,8 +16,9 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_amop.h"
+#include "catalog/pg_amproc.h"
 #include "catalog/pg_attrdef.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -26,7 +27,9 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_largeobject.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_publication_rel.h"
@@ -58,14 +61,21 @@ static object_access_hook_type next_object_access = NULL;
 static List *created = NIL;
 
 HeapTuple
-tv_guard_lookup(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object)
+tv_guard_lookup_as_of(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object, Snapshot snapshot)
 {
 	ScanKeyData key;
 
 	lookup->catalog = table_open(catalog, AccessShareLock);
 	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
-	lookup->scan = systable_beginscan(lookup->catalog, index, true, SnapshotSelf, 1, &key);
+	lookup->scan = systable_beginscan(lookup->catalog, index, true, snapshot, 1, &key);
 	return systable_getnext(lookup->scan);
+}
+
+/* As the command at hand has made it. */
+HeapTuple
+tv_guard_lookup(TvLookup *lookup, Oid catalog, Oid index, int column, Oid object)
+{
+	return tv_guard_lookup_as_of(lookup, catalog, index, column, object, SnapshotSelf);
 }
 
 void
@@ -285,43 +295,22 @@ check_language(Oid object)
 /* --- types --- */
 
 /*
- * A check of a domain is given the values of every column of that domain. New
- * ones on a domain that protected tables use are a change of these.
+ * A check of a domain is given the values of every column of that domain, a
+ * member of an operator family those of every index that uses it.  New ones
+ * are a change of the tables.
  */
 static void
-check_domain(Oid type)
+check_users(Oid class, Oid object)
 {
-	Relation	attributes = table_open(AttributeRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(attributes, InvalidOid, false, NULL, 0, NULL);
-	List	   *relations = NIL;
 	ListCell   *lc;
-	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_attribute form = (Form_pg_attribute) GETSTRUCT(tuple);
-		Oid			base = form->atttypid;
-
-		while (OidIsValid(base) && base != type && base >= FirstUnpinnedObjectId &&
-			   get_typtype(base) == TYPTYPE_DOMAIN)
-		{
-			HeapTuple	domain = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
-
-			base = HeapTupleIsValid(domain) ? ((Form_pg_type) GETSTRUCT(domain))->typbasetype : InvalidOid;
-			if (HeapTupleIsValid(domain))
-				ReleaseSysCache(domain);
-		}
-		if (base == type)
-			relations = list_append_unique_oid(relations, form->attrelid);
-	}
-	systable_endscan(scan);
-	table_close(attributes, AccessShareLock);
-	foreach(lc, relations)
+	foreach(lc, tv_vault_users_of(class, object))
 		tv_guard_require(lfirst_oid(lc), TV_ACTION_ALTER);
 }
 
+/* dropped: or made */
 static void
-check_constraint(Oid object)
+check_constraint(Oid object, bool dropped)
 {
 	TvLookup	lookup;
 	HeapTuple	tuple = tv_guard_lookup(&lookup, ConstraintRelationId, ConstraintOidIndexId,
@@ -337,10 +326,10 @@ check_constraint(Oid object)
 	tv_guard_end_lookup(&lookup);
 
 	/* a key from outside tells whether a value is there, and cascades into the realm */
-	if (OidIsValid(referenced))
+	if (OidIsValid(referenced) && !dropped)
 		tv_guard_require(referenced, TV_ACTION_ALTER);
 	if (OidIsValid(domain))
-		check_domain(domain);
+		check_users(TypeRelationId, domain);
 }
 
 /* --- events --- */
@@ -421,7 +410,9 @@ after_create(Oid class, Oid object, int column)
 	if (class == ProcedureRelationId || class == TypeRelationId)
 		tv_guard_require_schema(schema_of(class, object), TV_ACTION_ALTER);
 	if (class == ConstraintRelationId)
-		check_constraint(object);
+		check_constraint(object, false);
+	if (class == AccessMethodOperatorRelationId || class == AccessMethodProcedureRelationId)
+		check_users(class, object);
 	if (class == RelationRelationId && column == 0)
 		relation_created(object);
 	if (class == RelationRelationId && column != 0)
@@ -444,8 +435,10 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
-	if (class == TypeRelationId)
-		check_domain(object);
+	if (class == TypeRelationId || class == OperatorRelationId)
+		check_users(class, object);
+	if (class == LargeObjectRelationId)
+		tv_guard_large_object_altered(object);
 	if (class == NamespaceRelationId)
 		tv_guard_require_schema(object, TV_ACTION_ALTER);
 	if (class == InheritsRelationId || class == RelationRelationId)
@@ -494,6 +487,12 @@ before_drop(Oid class, Oid object, int column)
 	check_ours(class, object, "dropping");
 	if (class == ProcedureRelationId)
 		check_replaced(object);
+	if (class == LargeObjectRelationId)
+		tv_guard_large_object_altered(object);
+	if (class == AccessMethodOperatorRelationId || class == AccessMethodProcedureRelationId)
+		check_users(class, object);
+	if (class == ConstraintRelationId)
+		check_constraint(object, true);
 	if (class == NamespaceRelationId)
 	{
 		tv_guard_require_schema(object, TV_ACTION_DROP);

@@ -68,6 +68,12 @@ relation_of_rule(Oid rule)
 	return relid;
 }
 
+Oid
+tv_guard_owner_of_relation(Oid relid)
+{
+	return rule_owner(relid, true);
+}
+
 void
 tv_guard_check_planted(Oid class, Oid object)
 {

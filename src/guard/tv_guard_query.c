@@ -195,6 +195,12 @@ check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool repo
 		tv_guard_refuse(psprintf("changing %s", tv_guard_name(rte->relid)),
 						"Use the statements that are made for it.");
 	}
+	if (unlikely(tv_guard_is_large_object_data(rte)) && tv_vault_on())
+	{
+		if (!report)
+			return false;
+		tv_guard_refuse_large_objects();
+	}
 	if (tv_vault_on() && tv_guard_is_statistics(rte->relid))
 		tv_guard_check_statistics(stmt, rti, rte->relid);
 	return true;
@@ -217,6 +223,69 @@ check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte)
 			 errdetail("Its owner, \"%s\", has no place in the vault.",
 					   GetUserNameFromId(rte->checkAsUser, true)),
 			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
+}
+
+/*
+ * A view hands rows to the functions that it calls, also to those of the server
+ * (pg_notify, lo_put ...).  Whose it is counts, not as whom it reads: one with
+ * security_invoker reads as its user.
+ */
+static void
+check_view(const RangeTblEntry *rte)
+{
+	Oid			owner;
+
+	if (rte->relkind != RELKIND_VIEW)
+		return;
+	owner = tv_guard_owner_of_relation(rte->relid);
+	if (tv_guard_trusted_owner(owner) || !tv_vault_view_reads(rte->relid))
+		return;
+	tv_guard_audit_refusal(psprintf("view %s on rows of a realm", tv_guard_name(rte->relid)));
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("view %s may not carry rows of a realm", tv_guard_name(rte->relid)),
+			 errdetail("Its owner, \"%s\", has no place in the vault.", GetUserNameFromId(owner, true)),
+			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
+}
+
+static bool
+has_view(const List *rtable)
+{
+	ListCell   *lc;
+
+	foreach(lc, rtable)
+	{
+		if (((const RangeTblEntry *) lfirst(lc))->relkind == RELKIND_VIEW)
+			return true;
+	}
+	return false;
+}
+
+/* Views, in a statement that reads a realm. */
+static void
+check_views(const List *rtable)
+{
+	ListCell   *lc;
+	bool		realm = false;
+
+	if (likely(!has_view(rtable)))
+		return;
+	foreach(lc, rtable)
+	{
+		const RangeTblEntry *rte = lfirst(lc);
+
+		realm = realm || (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId &&
+						  !tv_vault_ignores(rte->relid) && tv_vault_protects(rte->relid));
+	}
+	if (!realm)
+		return;
+	foreach(lc, rtable)
+	{
+		const RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION)
+			check_view(rte);
+	}
 }
 
 static bool
@@ -269,6 +338,8 @@ check_perms(List *rtable, bool report)
 		else if (tv_vault_on() && !check_entry(rtable, rti, rte, report))
 			return false;
 	}
+	if (report && tv_vault_on())
+		check_views(rtable);
 	return true;
 }
 
@@ -376,8 +447,11 @@ check_planned(const RangeTblEntry *rte)
 {
 	AclMode		perms = rte->requiredPerms;
 
-	if (rte->rtekind != RTE_RELATION || rte->relid < FirstUnpinnedObjectId ||
-		likely(tv_vault_ignores(rte->relid)))
+	if (rte->rtekind != RTE_RELATION)
+		return;
+	if (unlikely(tv_guard_is_large_object_data(rte)))
+		tv_guard_refuse_large_objects();
+	if (rte->relid < FirstUnpinnedObjectId || likely(tv_vault_ignores(rte->relid)))
 		return;
 	/* rules are for what the statement names: an entry of the planner's own names nothing */
 	if (perms & ACL_SELECT)

@@ -22,10 +22,12 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 
 static void
@@ -37,6 +39,55 @@ require_names(const List *names, TvAction action)
 	{
 		if (IsA(lfirst(lc), RangeVar))
 			tv_guard_require_name(lfirst(lc), action);
+	}
+}
+
+/* --- what would no longer be protected --- */
+
+/* relid, in schema (InvalidOid: where it is); alone: without what it is part of. */
+static void
+check_leaving(Oid relid, Oid schema, bool alone)
+{
+	const char *realm;
+
+	if (!OidIsValid(relid))
+		return;
+	realm = tv_vault_leaves(relid, OidIsValid(schema) ? schema : get_rel_namespace(relid), alone);
+	if (realm == NULL)
+		return;
+	tv_guard_audit_refusal(psprintf("%s leaves realm \"%s\"", tv_guard_name(relid), realm));
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_ADMIN),
+			 errmsg("%s would leave realm \"%s\"", tv_guard_name(relid), realm),
+			 errdetail("Everybody whom PostgreSQL lets could then read it."),
+			 get_rel_relkind(relid) == RELKIND_SEQUENCE ?
+			 errhint("A sequence is protected with the table that owns it.") :
+			 errhint("Put it into the realm itself first: ALTER REALM %s ADD TABLE %s.",
+					 quote_identifier(realm), tv_guard_name(relid))));
+}
+
+/* A realm's tables are tde_heap tables. */
+static void
+check_access_method(Oid relid, const char *name)
+{
+	if (tv_vault_protects(relid) && (name == NULL || strcmp(name, "tde_heap") != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg("%s is in a realm: it must stay a tde_heap table", tv_guard_name(relid)),
+				 errhint("Take it out of the realm first: ALTER REALM ... REMOVE TABLE.")));
+}
+
+static void
+check_not_owned(List *options, const RangeVar *sequence)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, "owned_by") == 0)
+			check_leaving(RangeVarGetRelid(sequence, NoLock, true), InvalidOid, true);
 	}
 }
 
@@ -65,8 +116,14 @@ check_alter_table(AlterTableStmt *stmt)
 	{
 		AlterTableCmd *cmd = lfirst(lc);
 
+		if (cmd->subtype == AT_SetAccessMethod)
+			check_access_method(relid, cmd->name);
+		if (cmd->subtype == AT_DropInherit)
+			check_leaving(relid, InvalidOid, true);
 		if (cmd->def == NULL)
 			continue;
+		if (cmd->subtype == AT_DetachPartition)
+			check_leaving(RangeVarGetRelid(((PartitionCmd *) cmd->def)->name, NoLock, true), InvalidOid, true);
 		if (IsA(cmd->def, PartitionCmd))
 			tv_guard_require_name(((PartitionCmd *) cmd->def)->name, TV_ACTION_ALTER);
 		else if (IsA(cmd->def, RangeVar))
@@ -74,6 +131,15 @@ check_alter_table(AlterTableStmt *stmt)
 		else if (IsA(cmd->def, Constraint))
 			tv_guard_require_name(((Constraint *) cmd->def)->pktable, TV_ACTION_ALTER);
 	}
+}
+
+/* A table takes its indexes and sequences with it, but no partitions. */
+static void
+check_move(AlterObjectSchemaStmt *stmt)
+{
+	if (stmt->relation != NULL)
+		check_leaving(RangeVarGetRelid(stmt->relation, NoLock, true),
+					  get_namespace_oid(stmt->newschema, true), false);
 }
 
 static void
@@ -305,6 +371,11 @@ tv_guard_relation_statement(Node *stmt)
 			tv_guard_require_name(((AlterObjectSchemaStmt *) stmt)->relation, TV_ACTION_ALTER);
 			tv_guard_require_schema(get_namespace_oid(((AlterObjectSchemaStmt *) stmt)->newschema, true),
 									TV_ACTION_ALTER);
+			check_move((AlterObjectSchemaStmt *) stmt);
+			break;
+		case T_AlterSeqStmt:
+			tv_guard_require_name(((AlterSeqStmt *) stmt)->sequence, TV_ACTION_ALTER);
+			check_not_owned(((AlterSeqStmt *) stmt)->options, ((AlterSeqStmt *) stmt)->sequence);
 			break;
 		case T_AlterOwnerStmt:
 			if (((AlterOwnerStmt *) stmt)->objectType == OBJECT_SCHEMA)

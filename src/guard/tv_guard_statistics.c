@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_largeobject.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_statistic_ext.h"
@@ -201,7 +202,8 @@ tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid relid)
 bool
 tv_guard_statistics_visible(Oid relid)
 {
-	return !tv_vault_on() || tv_guard_allows(relid, TV_ACTION_SELECT, NULL);
+	return !tv_vault_on() ||
+		(relid != LargeObjectRelationId && tv_guard_allows(relid, TV_ACTION_SELECT, NULL));
 }
 
 bool

@@ -74,8 +74,18 @@ is_server_process(void)
 static bool
 is_last(Oid relid, TvHeapUse use)
 {
-	return use != TV_HEAP_READ && use != TV_HEAP_ANALYZE && last.relid == relid && last.use == use && last.lxid == MyProc->lxid &&
+	return use != TV_HEAP_READ && use != TV_HEAP_ANALYZE && use != TV_HEAP_VACUUM && last.relid == relid && last.use == use && last.lxid == MyProc->lxid &&
 		last.command == GetCurrentCommandId(false) && last.depth == tv_guard_executor_depth();
+}
+
+static void
+remember(Oid relid, TvHeapUse use)
+{
+	last.lxid = MyProc->lxid;
+	last.command = GetCurrentCommandId(false);
+	last.relid = relid;
+	last.use = use;
+	last.depth = tv_guard_executor_depth();
 }
 
 static TvAction
@@ -85,6 +95,7 @@ action_of(TvHeapUse use)
 	{
 		case TV_HEAP_READ:
 		case TV_HEAP_ANALYZE:
+		case TV_HEAP_VACUUM:
 			break;
 		case TV_HEAP_INSERT:
 			return TV_ACTION_INSERT;
@@ -103,24 +114,27 @@ check_table(Relation rel, TvHeapUse use)
 	Oid			relid = RelationGetRelid(rel);
 	TvAction	action;
 
-	if (likely(!tv_vault_on()) || likely(tv_vault_ignores(relid)) || is_server_process() || is_last(relid, use))
+	if (likely(!tv_vault_on()) || likely(tv_vault_ignores(relid)) || is_last(relid, use))
 		return;
 	action = action_of(use);
 
 	/*
-	 * A sample for statistics, which are kept from whoever may not see them
-	 * (tv_guard_statistics.c), by functions that are frozen: anybody who may
-	 * VACUUM must be able to.
+	 * VACUUM, and a sample for statistics, which are kept from whoever may not
+	 * see them (tv_guard_statistics.c): anybody whom the server lets must be
+	 * able to.  Rows are handed to functions of indexes and statistics, which
+	 * are frozen, but may call others.
 	 */
-	if (use == TV_HEAP_ANALYZE && action == TV_ACTION_MAINTAIN)
+	if (is_server_process() || use == TV_HEAP_VACUUM ||
+		(use == TV_HEAP_ANALYZE && action == TV_ACTION_MAINTAIN))
+	{
+		if (tv_vault_protects(relid))
+			tv_guard_serve();
+		remember(relid, use);
 		return;
+	}
 	/* rules are for the statement, which the outer rings have seen if it has a query */
 	tv_guard_recheck(relid, action, tv_guard_no_column(), tv_guard_executor_depth() == 0);
-	last.lxid = MyProc->lxid;
-	last.command = GetCurrentCommandId(false);
-	last.relid = relid;
-	last.use = use;
-	last.depth = tv_guard_executor_depth();
+	remember(relid, use);
 }
 
 void

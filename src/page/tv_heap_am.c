@@ -153,6 +153,13 @@ tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
 }
 
 static void
+relation_vacuum(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy)
+{
+	ask(rel, TV_HEAP_VACUUM);
+	heap->relation_vacuum(rel, params, strategy);
+}
+
+static void
 nontransactional_truncate(Relation rel)
 {
 	ask(rel, TV_HEAP_DELETE);
@@ -211,6 +218,7 @@ tv_heap_am_routine(void)
 	routine.multi_insert = multi_insert;
 	routine.tuple_delete = tuple_delete;
 	routine.tuple_update = tuple_update;
+	routine.relation_vacuum = relation_vacuum;
 	routine.relation_nontransactional_truncate = nontransactional_truncate;
 	return &routine;
 }

@@ -22,6 +22,7 @@ typedef enum TvHeapUse
 {
 	TV_HEAP_READ,
 	TV_HEAP_ANALYZE,			/* a sample for the planner's statistics */
+	TV_HEAP_VACUUM,				/* rows are given to nobody but support functions of indexes */
 	TV_HEAP_INSERT,
 	TV_HEAP_UPDATE,
 	TV_HEAP_DELETE

@@ -83,6 +83,12 @@ extern void tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer);
 extern void tv_vault_ask_database(TvAction action, TvAnswer *answer);
 
 /*
+ * The same for what is in no realm itself, but role's own (a large object):
+ * it is as open as any of the realms that role is authorized for.
+ */
+extern void tv_vault_ask_owned(Oid role, TvAction action, TvAnswer *answer);
+
+/*
  * Audit the answer for what was asked and, unless it allows, throw ERROR with
  * the SQLSTATE and text that users search for ("vault password required", the
  * rule's message, ...).  object: how it is called in messages.
@@ -123,12 +129,29 @@ extern bool tv_vault_role_protected(Oid role);
 /* Is the function one that a protected relation runs (frozen closure)? */
 extern bool tv_vault_function_frozen(Oid function);
 
+/*
+ * The protected relations (OIDs; a list of the caller's) that an object which
+ * is no relation works for: a domain, a member of an operator family ...
+ * Sees what the command at hand has made.
+ */
+extern List *tv_vault_users_of(Oid class, Oid object);
+
 /* --- sessions --- */
 
 /* DISCARD ALL, role change, end of session: forget every unlock of this one. */
 extern void tv_vault_lock_session(void);
 
 /* --- objects --- */
+
+/*
+ * A realm that relation relid would leave if it stood in schema and, if alone,
+ * had no parent, table or owner any more; NULL: none.  Good until the end of
+ * the statement.
+ */
+extern const char *tv_vault_leaves(Oid relid, Oid schema, bool alone);
+
+/* Does the view read a protected relation, itself or through other views? */
+extern bool tv_vault_view_reads(Oid view);
 
 /* A relation was made: if what protects it wants it encrypted, it must be. */
 extern void tv_vault_object_created(Oid relid);

@@ -11,6 +11,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -193,6 +194,47 @@ tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer)
 			(rule->kind == TV_OBJECT_DATABASE ||
 			 (rule->kind == TV_OBJECT_SCHEMA && rule->object == schema)))
 			answer_for_rule(local, i, action, answer);
+	}
+}
+
+/* Is role authorized for the realm, by itself or as a member, or by a password? */
+static bool
+role_uses(const TvPolicy *policy, uint32 realm, Oid role)
+{
+	for (uint32 i = 0; i < policy->n_roles; i++)
+	{
+		if (policy->roles[i].realm == realm && is_member_of_role_nosuper(role, policy->roles[i].role))
+			return true;
+	}
+	for (uint32 i = 0; i < policy->n_passwords; i++)
+	{
+		if (policy->passwords[i].realm == realm && is_member_of_role_nosuper(role, policy->passwords[i].role))
+			return true;
+	}
+	return false;
+}
+
+void
+tv_vault_ask_owned(Oid role, TvAction action, TvAnswer *answer)
+{
+	const TvVaultLocal *local = begin(answer, action);
+
+	if (local == NULL || local->policy == NULL || local->state == TV_VAULT_NONE)
+		return;
+	for (uint32 i = 0; i < local->policy->n_realms; i++)
+	{
+		const TvRealm *realm = &local->policy->realms[i];
+		TvAnswer	found = {TV_ANSWER_NOT_PROTECTED};
+
+		if (realm->mode == TV_MODE_DISABLED || !role_uses(local->policy, realm->id, role))
+			continue;
+		answer_for_realm(local, i, action, &found);
+		if (found.verdict == TV_ANSWER_ALLOW)
+		{
+			*answer = found;
+			return;
+		}
+		consider(answer, &found);
 	}
 }
 

@@ -19,14 +19,16 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
 
 typedef struct Search
 {
 	Relation	depend;
 	ObjectAddresses *seen;
 	List	   *queue;			/* of ObjectAddress */
-	bool		found;
+	List	   *found;			/* OIDs of protected relations */
 } Search;
 
 static void
@@ -35,12 +37,12 @@ visit(Search *search, Oid class, Oid object)
 	ObjectAddress address = {class, object, 0};
 	ObjectAddress *copy;
 
-	if (search->found || object_address_present(&address, search->seen))
+	if (object_address_present(&address, search->seen))
 		return;
 	add_exact_object_address(&address, search->seen);
 	if (class == RelationRelationId && tv_vault_protects(object))
 	{
-		search->found = true;
+		search->found = lappend_oid(search->found, object);
 		return;
 	}
 	copy = palloc(sizeof(ObjectAddress));
@@ -64,6 +66,11 @@ static const Direction owners = {
 	DependDependerIndexId, Anum_pg_depend_classid, Anum_pg_depend_objid, true
 };
 
+/*
+ * What is made by the command at hand counts.  A relation that is not protected
+ * is used by its row type only: what runs for it does not run for what refers
+ * to it.
+ */
 static void
 visit_neighbours(Search *search, const ObjectAddress *object, const Direction *direction)
 {
@@ -75,43 +82,54 @@ visit_neighbours(Search *search, const ObjectAddress *object, const Direction *d
 				ObjectIdGetDatum(object->classId));
 	ScanKeyInit(&key[1], direction->object, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(object->objectId));
-	scan = systable_beginscan(search->depend, direction->index, true, NULL, 2, key);
+	scan = systable_beginscan(search->depend, direction->index, true, SnapshotSelf, 2, key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
 		if (!direction->owners)
-			visit(search, form->classid, form->objid);
+		{
+			if (object->classId != RelationRelationId || form->classid == TypeRelationId)
+				visit(search, form->classid, form->objid);
+		}
 		else if (form->deptype == DEPENDENCY_AUTO || form->deptype == DEPENDENCY_INTERNAL)
 			visit(search, form->refclassid, form->refobjid);
 	}
 	systable_endscan(scan);
 }
 
-bool
-tv_vault_function_frozen(Oid function)
+/* Protected relations that run the object; only the first one unless all. */
+static List *
+search_users(Oid class, Oid start, bool all)
 {
 	Search		search = {0};
 
-	if (!tv_vault_on())
-		return false;
 	search.depend = table_open(DependRelationId, AccessShareLock);
 	search.seen = new_object_addresses();
-	visit(&search, ProcedureRelationId, function);
+	visit(&search, class, start);
 
 	/* the list grows while it is walked */
-	for (int i = 0; i < list_length(search.queue) && !search.found; i++)
+	for (int i = 0; i < list_length(search.queue) && (all || search.found == NIL); i++)
 	{
 		ObjectAddress *object = list_nth(search.queue, i);
 
-		/* a relation that is not protected leads no further */
-		if (object->classId == RelationRelationId)
-			continue;
 		visit_neighbours(&search, object, &users);
-		if (object->classId != ProcedureRelationId)
+		if (object->classId != ProcedureRelationId && object->classId != RelationRelationId)
 			visit_neighbours(&search, object, &owners);
 	}
 	free_object_addresses(search.seen);
 	table_close(search.depend, AccessShareLock);
 	return search.found;
+}
+
+bool
+tv_vault_function_frozen(Oid function)
+{
+	return tv_vault_on() && search_users(ProcedureRelationId, function, false) != NIL;
+}
+
+List *
+tv_vault_users_of(Oid class, Oid object)
+{
+	return tv_vault_on() ? search_users(class, object, true) : NIL;
 }

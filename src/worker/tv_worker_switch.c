@@ -40,6 +40,7 @@
 #include "page/tv_page_decide.h"
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
+#include "vault/tv_vault.h"
 
 #define HEAP_AM_NAME "tde_heap"
 
@@ -471,6 +472,11 @@ decrypt_one(Oid table)
 				(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),
 				 errmsg("table \"%s\" must stay encrypted", RelationGetRelationName(rel)),
 				 errdetail("tde_vault.enforce_encryption is on.")));
+	if (tv_vault_protects(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg("table \"%s\" is in a realm: it must stay encrypted", RelationGetRelationName(rel)),
+				 errhint("Take it out of the realm first: ALTER REALM ... REMOVE TABLE.")));
 	if (!is_known)
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_KEYRING),

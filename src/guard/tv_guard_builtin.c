@@ -1,0 +1,193 @@
+/*
+ * tv_guard_builtin.c
+ *	  Functions of the server that reach what a realm has without a query:
+ *	  sequences, maintenance of single indexes, large objects.
+ *
+ * The function manager calls the server's own functions without its hook, but
+ * by their address in fmgr_builtins[] (fmgrtab.c), whatever asks for them:
+ * queries, the fast path of the protocol, functions in language "internal".
+ * OAT_FUNCTION_EXECUTE does not tell what a function is given.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "libpq/libpq-fs.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrtab.h"
+
+#include "attach/tv_attach.h"
+#include "guard/tv_guard_internal.h"
+
+typedef enum Guarded
+{
+	NEXTVAL, SETVAL, SETVAL_CALLED, LAST_VALUE,
+	BRIN_NEW, BRIN_RANGE, BRIN_FORGET, GIN_CLEAN,
+	LO_OPEN, LO_GET, LO_GET_PART, LO_PUT, LO_UNLINK,
+	N_GUARDED
+} Guarded;
+
+static PGFunction original[N_GUARDED];
+
+/* --- sequences --- */
+
+/*
+ * What is done to a sequence is done to its table, with no rule of its own: an
+ * INSERT that a rule allows takes a number.
+ */
+static Datum
+guarded_sequence(FunctionCallInfo fcinfo, Guarded which)
+{
+	if (fcinfo->nargs > 0 && !fcinfo->args[0].isnull && tv_vault_on())
+		tv_guard_recheck(PG_GETARG_OID(0), TV_ACTION_SELECT, NULL, false);
+	return original[which] (fcinfo);
+}
+
+static Datum
+guarded_nextval(PG_FUNCTION_ARGS)
+{
+	return guarded_sequence(fcinfo, NEXTVAL);
+}
+
+static Datum
+guarded_setval(PG_FUNCTION_ARGS)
+{
+	return guarded_sequence(fcinfo, SETVAL);
+}
+
+static Datum
+guarded_setval_called(PG_FUNCTION_ARGS)
+{
+	return guarded_sequence(fcinfo, SETVAL_CALLED);
+}
+
+/* The view pg_sequences asks for all of them: no error, but no value either. */
+static Datum
+guarded_last_value(PG_FUNCTION_ARGS)
+{
+	if (!PG_ARGISNULL(0) && tv_vault_on() &&
+		!tv_guard_allows(PG_GETARG_OID(0), TV_ACTION_SELECT, tv_guard_no_column()))
+		PG_RETURN_NULL();
+	return original[LAST_VALUE] (fcinfo);
+}
+
+/* --- maintenance of one index --- */
+
+static Datum
+guarded_index(FunctionCallInfo fcinfo, Guarded which)
+{
+	if (!PG_ARGISNULL(0) && tv_vault_on())
+		tv_guard_require(PG_GETARG_OID(0), TV_ACTION_MAINTAIN);
+	return original[which] (fcinfo);
+}
+
+static Datum
+guarded_brin_new(PG_FUNCTION_ARGS)
+{
+	return guarded_index(fcinfo, BRIN_NEW);
+}
+
+static Datum
+guarded_brin_range(PG_FUNCTION_ARGS)
+{
+	return guarded_index(fcinfo, BRIN_RANGE);
+}
+
+static Datum
+guarded_brin_forget(PG_FUNCTION_ARGS)
+{
+	return guarded_index(fcinfo, BRIN_FORGET);
+}
+
+static Datum
+guarded_gin_clean(PG_FUNCTION_ARGS)
+{
+	return guarded_index(fcinfo, GIN_CLEAN);
+}
+
+/* --- large objects --- */
+
+static Datum
+guarded_object(FunctionCallInfo fcinfo, Guarded which, AclMode mode)
+{
+	if (!PG_ARGISNULL(0) && tv_vault_on())
+		tv_guard_check_large_object(PG_GETARG_OID(0), mode);
+	return original[which] (fcinfo);
+}
+
+static Datum
+guarded_lo_open(PG_FUNCTION_ARGS)
+{
+	return guarded_object(fcinfo, LO_OPEN, PG_GETARG_INT32(1) & INV_WRITE ? ACL_UPDATE : ACL_SELECT);
+}
+
+static Datum
+guarded_lo_get(PG_FUNCTION_ARGS)
+{
+	return guarded_object(fcinfo, LO_GET, ACL_SELECT);
+}
+
+static Datum
+guarded_lo_get_part(PG_FUNCTION_ARGS)
+{
+	return guarded_object(fcinfo, LO_GET_PART, ACL_SELECT);
+}
+
+static Datum
+guarded_lo_put(PG_FUNCTION_ARGS)
+{
+	return guarded_object(fcinfo, LO_PUT, ACL_UPDATE);
+}
+
+static Datum
+guarded_lo_unlink(PG_FUNCTION_ARGS)
+{
+	return guarded_object(fcinfo, LO_UNLINK, ACL_UPDATE);
+}
+
+/* --- seams --- */
+
+static const struct
+{
+	Oid			function;
+	PGFunction	replacement;
+}			seams[N_GUARDED] = {
+	[NEXTVAL] = {F_NEXTVAL, guarded_nextval},
+	[SETVAL] = {F_SETVAL_REGCLASS_INT8, guarded_setval},
+	[SETVAL_CALLED] = {F_SETVAL_REGCLASS_INT8_BOOL, guarded_setval_called},
+	[LAST_VALUE] = {F_PG_SEQUENCE_LAST_VALUE, guarded_last_value},
+	[BRIN_NEW] = {F_BRIN_SUMMARIZE_NEW_VALUES, guarded_brin_new},
+	[BRIN_RANGE] = {F_BRIN_SUMMARIZE_RANGE, guarded_brin_range},
+	[BRIN_FORGET] = {F_BRIN_DESUMMARIZE_RANGE, guarded_brin_forget},
+	[GIN_CLEAN] = {F_GIN_CLEAN_PENDING_LIST, guarded_gin_clean},
+	[LO_OPEN] = {F_LO_OPEN, guarded_lo_open},
+	[LO_GET] = {F_LO_GET_OID, guarded_lo_get},
+	[LO_GET_PART] = {F_LO_GET_OID_INT8_INT4, guarded_lo_get_part},
+	[LO_PUT] = {F_LO_PUT, guarded_lo_put},
+	[LO_UNLINK] = {F_LO_UNLINK, guarded_lo_unlink}
+};
+
+static void
+attach(Guarded which)
+{
+	for (int i = 0; i < fmgr_nbuiltins; i++)
+	{
+		if (fmgr_builtins[i].foid != seams[which].function)
+			continue;
+		original[which] = (PGFunction)
+			tv_attach_pointer((void **) &fmgr_builtins[i].func, fmgr_builtins[i].funcName,
+							  (void *) seams[which].replacement);
+		return;
+	}
+	ereport(FATAL,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("tde_vault: this server has no function %u among its own", seams[which].function),
+			 errhint("Use the PostgreSQL version that tde_vault was built for.")));
+}
+
+void
+tv_guard_builtin_init(void)
+{
+	for (int i = 0; i < N_GUARDED; i++)
+		attach((Guarded) i);
+}

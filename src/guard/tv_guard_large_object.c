@@ -1,0 +1,72 @@
+/*
+ * tv_guard_large_object.c
+ *	  Large objects, which belong to no table.
+ *
+ * That of a role which is authorized for realms is as open as any of these:
+ * who may not use one of them, or has not unlocked it, neither reads nor
+ * changes it, superuser or not.  All other large objects are as the server has
+ * them.  pg_largeobject itself, which has everybody's, is read by nobody while
+ * a vault is on in the database.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_largeobject.h"
+#include "catalog/pg_largeobject_metadata.h"
+#include "utils/snapmgr.h"
+
+#include "guard/tv_guard_internal.h"
+
+/* snapshot: NULL for that of catalogs, which does not see the command at hand */
+static Oid
+owner_of(Oid object, Snapshot snapshot)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup_as_of(&lookup, LargeObjectMetadataRelationId,
+											  LargeObjectMetadataOidIndexId,
+											  Anum_pg_largeobject_metadata_oid, object, snapshot);
+	Oid			owner = HeapTupleIsValid(tuple) ?
+		((Form_pg_largeobject_metadata) GETSTRUCT(tuple))->lomowner : InvalidOid;
+
+	tv_guard_end_lookup(&lookup);
+	return owner;
+}
+
+static void
+check(Oid object, TvAction action, Oid owner)
+{
+	if (OidIsValid(owner))
+		tv_guard_require_owned(owner, psprintf("large object %u", object), action);
+}
+
+void
+tv_guard_check_large_object(Oid object, AclMode mode)
+{
+	check(object, mode == ACL_SELECT ? TV_ACTION_SELECT : TV_ACTION_UPDATE,
+		  owner_of(object, SnapshotSelf));
+}
+
+/* Another owner would be another's protection: the one before is asked about. */
+void
+tv_guard_large_object_altered(Oid object)
+{
+	check(object, TV_ACTION_ALTER, owner_of(object, NULL));
+}
+
+/* An entry of a query: the catalog, and its column with the contents? */
+bool
+tv_guard_is_large_object_data(const RangeTblEntry *rte)
+{
+	return rte->relid == LargeObjectRelationId &&
+		(rte->requiredPerms == 0 ||
+		 bms_is_member(Anum_pg_largeobject_data - FirstLowInvalidHeapAttributeNumber, rte->selectedCols) ||
+		 bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, rte->selectedCols));
+}
+
+void
+tv_guard_refuse_large_objects(void)
+{
+	tv_guard_refuse("reading pg_largeobject", "Use lo_get() or lo_open(), which ask whose a large object is.");
+}
