@@ -156,6 +156,7 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
+        WHEN class.relisshared OR class.reltablespace = 1664 THEN 'system catalog, shared by all databases'
         WHEN class.oid IN (2613, 2683) THEN 'large objects, which no table owns'
         WHEN class.oid IN (2619, 2696, 2840, 2841, 3429, 3430, 3431, 3433) THEN
             'planner''s statistics, which are sealed with the first encrypted table'

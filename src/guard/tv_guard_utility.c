@@ -42,6 +42,7 @@
 #include "guard/tv_guard_upgrade.h"
 #include "keyring/tv_keyring.h"
 #include "keyring/tv_keyring_scope.h"
+#include "page/tv_page_catalog.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_statistics.h"
@@ -351,6 +352,12 @@ check_drop_extension(DropStmt *stmt)
 		if (strcmp(strVal(lfirst(lc)), "tde_vault") != 0 || !OidIsValid(extension) ||
 			!pg_extension_ownercheck(extension, GetUserId()))
 			continue;
+		if (tv_catalog_some_sealed())
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("cannot drop extension tde_vault because the system catalogs of this database are encrypted"),
+					 errdetail("Without the module nobody could connect to the database any more."),
+					 errhint("Decrypt them: CALL tde_vault.unseal_catalogs().")));
 		/* what the planner knows of tables that are gone may be plain again */
 		if (stmt->behavior == DROP_CASCADE || !holds_encrypted_relations())
 		{

@@ -18,6 +18,7 @@
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring_scope.h"
 #include "page/tv_heap_am.h"
+#include "page/tv_page_catalog.h"
 #include "page/tv_page_statistics.h"
 
 static struct
@@ -193,20 +194,14 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 	seal_file(file, key, cipher, persistence);
 }
 
-/* A catalog of statistics: its table key is as that of any table. */
 static void
-new_statistics_file(RelFileNodeBackend rnode, Oid table)
+new_catalog_file(RelFileNodeBackend rnode, Oid table)
 {
 	uint64		key;
 	TvCipher	cipher;
-	TvError		err;
 
-	if (!tv_statistics_next_file_sealed(table))
-		return;
-	if (tv_keyring_key_for_table(rnode.node.dbNode, table, (TvCipher) tv_setting_cipher, 0,
-								 &key, &cipher, &err) != TV_OK)
-		tv_report(ERROR, &err);
-	seal_file(tv_page_file(rnode), key, cipher, RELPERSISTENCE_PERMANENT);
+	if (tv_catalog_next_key(table, &key, &cipher))
+		seal_file(tv_page_file(rnode), key, cipher, RELPERSISTENCE_PERMANENT);
 }
 
 void
@@ -225,8 +220,8 @@ tv_page_new_plain_table_file(Relation rel, const RelFileNode *node, char persist
 	table = base_table(rel);	/* reads catalogs */
 	if (is_in_scope(node, table, &scope))
 		seal_in_scope(tv_page_file(rnode), table, persistence, &scope);
-	else if (tv_statistics_is_catalog(table))
-		new_statistics_file(rnode, table);
+	else if (tv_catalog_is(table))
+		new_catalog_file(rnode, table);
 }
 
 /* Its place decides, as nothing else does. */
@@ -454,7 +449,7 @@ is_sealed_everywhere(Relation rel)
 	bool		sealed;
 
 	if (rel->rd_rel->relkind != RELKIND_INDEX)
-		return tv_page_is_encrypted_table(rel) || tv_statistics_is_catalog(table_of(rel));
+		return tv_page_is_encrypted_table(rel) || tv_catalog_is(table_of(rel));
 	table = RelationIdGetRelation(rel->rd_index->indrelid);
 	if (!RelationIsValid(table))
 		return true;			/* cannot be: then rather sealed */

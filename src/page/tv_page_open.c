@@ -12,6 +12,7 @@
 #include "utils/rel.h"
 
 #include "base/tv_report.h"
+#include "page/tv_page_catalog.h"
 #include "page/tv_page_codec.h"
 #include "page/tv_page_lost.h"
 #include "page/tv_page_smgr.h"
@@ -172,6 +173,24 @@ report(int elevel, const TvPageExam *exam, SMgrRelation reln, ForkNumber fork,
 			 errhint("The key is the right one, as its own authentication succeeded: the page or its sidecar entry was damaged or changed. Restore the relation from a backup.")));
 }
 
+/*
+ * A key cannot be had.  That of a catalog keeps sessions from beginning, and
+ * they see nothing but this.
+ */
+static void
+report_key(TvError *err, const TvPageFile *file)
+{
+	char		detail[TV_ERROR_TEXT_MAX];
+
+	if (!file->temporary && tv_catalog_has_file(&file->rnode.node))
+	{
+		strlcpy(detail, err->detail, sizeof(detail));
+		tv_error_detail(err, "%s%sThe system catalogs of database %u are encrypted: it cannot be used until their keys can be had. Other databases can.",
+						detail, detail[0] ? " " : "", file->rnode.node.dbNode);
+	}
+	tv_report(ERROR, err);
+}
+
 static bool
 is_fine(TvPageVerdict verdict)
 {
@@ -188,7 +207,7 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 	if (unlikely(!file->verified))
 	{
 		if (tv_keyring_verify_file(&file->rnode.node, &exam.err) != TV_OK)
-			tv_report(ERROR, &exam.err);
+			report_key(&exam.err, file);
 		file->verified = true;
 	}
 	tv_page_examine(file, fork, block, false, page, &exam);
@@ -204,7 +223,7 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 			return;
 	}
 	if (exam.verdict == TV_VERDICT_KEY_UNAVAILABLE)
-		tv_report(ERROR, &exam.err);
+		report_key(&exam.err, file);
 	if (InRecovery && fork == MAIN_FORKNUM &&
 		tv_page_lost_accept(&file->rnode.node, block, page))
 		return;

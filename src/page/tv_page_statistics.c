@@ -3,10 +3,8 @@
  *	  The planner's statistics, which hold values of encrypted tables.
  *
  * ANALYZE keeps most common values and histograms in pg_statistic and
- * pg_statistic_ext_data.  They exist before the extension does and are no
- * tables of tde_heap, so they are sealed by writing them anew, as VACUUM FULL
- * does (cluster.c, cluster_rel): with TOAST and indexes, in a transaction, safe
- * in a crash.  From then on they stay sealed through every rewrite.
+ * pg_statistic_ext_data.  They are sealed by writing them anew, as other
+ * catalogs can be (tv_page_catalog.c).
  *
  * The planner reads them for every query, also of plain tables.  While their
  * key cannot be had, it is told that there are none (selfuncs.c, lsyscache.c).
@@ -16,29 +14,20 @@
  */
 #include "page/tv_page_statistics.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_statistic_d.h"
 #include "catalog/pg_statistic_ext_data_d.h"
-#include "commands/cluster.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
 #include "utils/selfuncs.h"
-#include "utils/snapmgr.h"
 
 #include "base/tv_report.h"
 #include "keyring/tv_keyring.h"
+#include "page/tv_page_catalog.h"
 
 static const Oid catalogs[] = {StatisticRelationId, StatisticExtDataRelationId};
-
-/* What the rewrite that is going on makes of them. */
-static enum
-{
-	KEEP, SEAL, UNSEAL
-}			aim = KEEP;
 
 static bool file_was_sealed = false;
 
@@ -48,56 +37,17 @@ tv_statistics_is_catalog(Oid table)
 	return table == StatisticRelationId || table == StatisticExtDataRelationId;
 }
 
-static bool
-is_sealed(Oid table)
-{
-	Relation	rel = RelationIdGetRelation(table);
-	TvKeyringFile known;
-	bool		sealed;
-
-	if (!RelationIsValid(rel))
-		elog(ERROR, "could not open catalog %u", table);
-	sealed = tv_keyring_lookup(&rel->rd_node, &known) && !known.plain && !known.released;
-	RelationClose(rel);
-	return sealed;
-}
-
-bool
-tv_statistics_next_file_sealed(Oid table)
-{
-	return aim == SEAL || (aim == KEEP && is_sealed(table));
-}
-
 bool
 tv_statistics_sealed(void)
 {
-	return is_sealed(catalogs[0]) && is_sealed(catalogs[1]);
+	return tv_catalog_is_sealed(catalogs[0]) && tv_catalog_is_sealed(catalogs[1]);
 }
 
 void
 tv_statistics_seal(bool seal)
 {
-	ClusterParams params = {0};
-
-	PushActiveSnapshot(GetTransactionSnapshot());
 	for (int i = 0; i < lengthof(catalogs); i++)
-	{
-		LockRelationOid(catalogs[i], AccessExclusiveLock);
-		if (is_sealed(catalogs[i]) == seal)
-			continue;
-		aim = seal ? SEAL : UNSEAL;
-		PG_TRY();
-		{
-			cluster_rel(catalogs[i], InvalidOid, &params);
-		}
-		PG_FINALLY();
-		{
-			aim = KEEP;
-		}
-		PG_END_TRY();
-		CommandCounterIncrement();
-	}
-	PopActiveSnapshot();
+		(void) tv_catalog_rewrite(catalogs[i], seal);
 }
 
 /* --- while the key is away ----------------------------------------------------- */

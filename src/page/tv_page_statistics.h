@@ -35,9 +35,6 @@ extern void tv_statistics_note_sealed(void);
 /* Is table one of these catalogs? */
 extern bool tv_statistics_is_catalog(Oid table);
 
-/* Is its next file to be sealed?  It stays what it is, unless being changed. */
-extern bool tv_statistics_next_file_sealed(Oid table);
-
 /* Rows of rel are about to be sampled. */
 extern void tv_statistics_before_analyze(Relation rel);
 

@@ -32,10 +32,10 @@
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring_scope.h"
+#include "page/tv_page_catalog.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
-#include "page/tv_page_statistics.h"
 #include "worker/tv_worker_entry.h"
 
 #define HIDDEN_WAIT_MS 500		/* before looking again for a file's owner */
@@ -63,7 +63,7 @@ tv_worker_wants_encryption(Oid table)
 	if (rel == NULL)
 		return true;			/* dropped: nothing is left to be decrypted */
 	result = tv_page_is_encrypted_table(rel) || tv_keyring_scope_of(&rel->rd_node, &scope) ||
-		(tv_statistics_is_catalog(table) && tv_statistics_next_file_sealed(table));
+		tv_catalog_is(table);	/* made plain by being written anew only */
 	relation_close(rel, NoLock);
 	return result;
 }
@@ -397,25 +397,39 @@ run(Work *work)
 }
 
 static void
+retry_later(TvWorkerOperation *operation)
+{
+	operation->state = TV_WORKER_RETRYING;
+	operation->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_SECONDS * 1000);
+}
+
+static void
 note_error(TvWorkerOperation *operation, void *argument)
 {
 	const ErrorData *error = argument;
 
 	snprintf(operation->message, sizeof(operation->message), "%s%s%s", error->message,
 			 error->detail ? " " : "", error->detail ? error->detail : "");
-	operation->state = TV_WORKER_RETRYING;
-	operation->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_SECONDS * 1000);
+	retry_later(operation);
 }
 
 static void
 set_pid(TvWorkerOperation *operation, void *argument)
 {
 	operation->pid = *(int *) argument;
+	if (operation->pid != 0)
+		return;
 	/* terminated: somebody else goes on */
-	if (operation->pid == 0 &&
-		(operation->state == TV_WORKER_RUNNING || operation->state == TV_WORKER_CHECKING ||
-		 operation->state == TV_WORKER_BLOCKED || operation->state == TV_WORKER_STARTING))
+	if (operation->state == TV_WORKER_RUNNING || operation->state == TV_WORKER_CHECKING ||
+		operation->state == TV_WORKER_BLOCKED)
 		operation->state = TV_WORKER_WAITING;
+	/* did not get into the database: the key of its catalogs may be away */
+	if (operation->state == TV_WORKER_STARTING)
+	{
+		strlcpy(operation->message, "a worker could not connect to the database; the server's log says why",
+				sizeof(operation->message));
+		retry_later(operation);
+	}
 }
 
 static void

@@ -29,7 +29,7 @@ SELECT nextval('s');
 ANALYZE;
 SQL
 my $left = q{SELECT coalesce(string_agg(DISTINCT reason, '; ' ORDER BY reason), '') FROM tde_vault.plaintext_files};
-my $catalogs = 'large objects, which no table owns; system catalog';
+my $catalogs = 'large objects, which no table owns; system catalog; system catalog, shared by all databases';
 my $rows = q{SELECT (SELECT count(*) FROM a), (SELECT sum(length(v)) FROM big), (SELECT count(*) FROM mv)};
 my $want = $node->safe_psql('d', $rows);
 

@@ -29,6 +29,7 @@ my @blocks = (
 	[ 'Encrypt all new tables of a database', 'postgres' ],
 	[ 'Rotate keys of tables', 'postgres', qr/\|active$/m ],
 	[ 'Encrypt a whole database', 'postgres' ],
+	[ 'Encrypt the system catalogs of a database', 'postgres', qr/^pg_authid\|global\/\d+\|system catalog, shared by all databases$/m ],
 	[ 'Encrypt a tablespace', 'postgres', qr/^vault_space\|/m ],
 	[ 'Choose a cipher', 'postgres' ],
 	[ 'Check coverage', 'postgres', qr/^patients\|main\|aes-256-gcm\|t\|\d+$/m ],
