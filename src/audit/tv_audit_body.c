@@ -71,20 +71,60 @@ to_utf8(const char *value, bool json)
 	return pg_server_to_any(value, len, PG_UTF8);
 }
 
+/* Constant text. */
+#define PUT(out, text) appendBinaryStringInfo(out, text, sizeof(text) - 1)
+
+/* As escape_json() writes it (json.c), but what needs nothing done goes at once. */
 static void
-put_string(StringInfo out, const char *name, const char *value)
+put_escaped(StringInfo out, const char *value)
 {
-	appendStringInfo(out, "\"%s\":", name);
+	const char *from = value;
+	const char *c;
+
+	for (c = value; (unsigned char) *c >= ' ' && *c != '"' && *c != '\\'; c++)
+		;
+	if (*c != '\0')
+	{
+		escape_json(out, value);
+		return;
+	}
+	appendStringInfoCharMacro(out, '"');
+	appendBinaryStringInfo(out, from, c - from);
+	appendStringInfoCharMacro(out, '"');
+}
+
+static void
+put_value(StringInfo out, const char *value)
+{
 	if (value == NULL || value[0] == '\0')
-		appendStringInfoString(out, "null");
+		PUT(out, "null");
 	else
-		escape_json(out, to_utf8(value, false));
-	appendStringInfoChar(out, ',');
+		put_escaped(out, to_utf8(value, false));
+	appendStringInfoCharMacro(out, ',');
+}
+
+/* name: a literal. */
+#define PUT_STRING(out, name, value) \
+	do { \
+		PUT(out, "\"" name "\":"); \
+		put_value(out, value); \
+	} while (0)
+
+static void
+put_digits(StringInfo out, int value, int width, char behind)
+{
+	char		digits[16];
+
+	Assert(width < lengthof(digits));
+	for (int i = width; i-- > 0; value /= 10)
+		digits[i] = '0' + value % 10;
+	digits[width] = behind;
+	appendBinaryStringInfo(out, digits, width + 1);
 }
 
 /* RFC 3339, UTC, microseconds. */
 static void
-put_time(StringInfo out, const char *name, TimestampTz when)
+put_moment(StringInfo out, TimestampTz when)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -92,8 +132,15 @@ put_time(StringInfo out, const char *name, TimestampTz when)
 	/* without a time zone pointer, no shift: UTC (timestamp.c) */
 	if (timestamp2tm(when, NULL, &tm, &fsec, NULL, NULL) != 0)
 		memset(&tm, 0, sizeof(tm)), fsec = 0;
-	appendStringInfo(out, "\"%s\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\",", name,
-					 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, fsec);
+	appendStringInfoCharMacro(out, '"');
+	put_digits(out, tm.tm_year, 4, '-');
+	put_digits(out, tm.tm_mon, 2, '-');
+	put_digits(out, tm.tm_mday, 2, 'T');
+	put_digits(out, tm.tm_hour, 2, ':');
+	put_digits(out, tm.tm_min, 2, ':');
+	put_digits(out, tm.tm_sec, 2, '.');
+	put_digits(out, fsec, 6, 'Z');
+	PUT(out, "\",");
 }
 
 /* The client's address; "[local]" for a Unix socket; NULL without a client. */
@@ -125,23 +172,23 @@ put_identity(StringInfo out, bool catalogs)
 	int			context;
 
 	if (MyProcPort != NULL)
-		put_string(out, "user", MyProcPort->user_name);
+		PUT_STRING(out, "user", MyProcPort->user_name);
 	else
-		put_string(out, "user", MyBgworkerEntry ? MyBgworkerEntry->bgw_type :
+		PUT_STRING(out, "user", MyBgworkerEntry ? MyBgworkerEntry->bgw_type :
 				   GetBackendTypeDesc(MyBackendType));
 	if (OidIsValid(MyDatabaseId) && MyProcPort != NULL)
 		user = GetAuthenticatedUserId();
 	if (OidIsValid(user))
 		appendStringInfo(out, "\"user_oid\":%u,", user);
 	else
-		appendStringInfoString(out, "\"user_oid\":null,");
+		PUT(out, "\"user_oid\":null,");
 	GetUserIdAndSecContext(&current, &context);
 	if (OidIsValid(current) && current == user)
-		put_string(out, "current_user", MyProcPort->user_name);
+		PUT_STRING(out, "current_user", MyProcPort->user_name);
 	else
-		put_string(out, "current_user", OidIsValid(current) && catalogs ?
+		PUT_STRING(out, "current_user", OidIsValid(current) && catalogs ?
 				   GetUserNameFromId(current, true) : NULL);
-	put_string(out, "database", MyProcPort ? MyProcPort->database_name : NULL);
+	PUT_STRING(out, "database", MyProcPort ? MyProcPort->database_name : NULL);
 }
 
 static void
@@ -149,12 +196,72 @@ put_session(StringInfo out)
 {
 	char		session[64];
 
-	put_string(out, "ip_address", client_address());
+	PUT_STRING(out, "ip_address", client_address());
 	/* as %c of log_line_prefix (elog.c) */
 	snprintf(session, sizeof(session), "%lx.%x", (long) MyStartTime, MyProcPid);
-	put_string(out, "session_id", session);
+	PUT_STRING(out, "session_id", session);
 	appendStringInfo(out, "\"pid\":%d,", MyProcPid);
-	put_string(out, "application_name", application_name);
+	PUT_STRING(out, "application_name", application_name);
+}
+
+/*
+ * What both of them say while a client acts as who it has logged in as: kept,
+ * since only application_name can make it something else.
+ */
+typedef struct Kept
+{
+	int			pid;			/* 0: nothing is kept */
+	char		name[NAMEDATALEN];	/* of the application */
+	char		identity[512];
+	int			identity_len;
+	char		session[512];
+	int			session_len;
+} Kept;
+
+static bool
+keep(char *place, int room, int *len, const StringInfoData *text)
+{
+	if (text->len > room)
+		return false;
+	memcpy(place, text->data, text->len);
+	*len = text->len;
+	return true;
+}
+
+static void
+make_kept(Kept *kept)
+{
+	StringInfoData identity;
+	StringInfoData session;
+
+	kept->pid = 0;
+	initStringInfo(&identity);
+	initStringInfo(&session);
+	put_identity(&identity, false);
+	put_session(&session);
+	if (keep(kept->identity, sizeof(kept->identity), &kept->identity_len, &identity) &&
+		keep(kept->session, sizeof(kept->session), &kept->session_len, &session) &&
+		strlcpy(kept->name, application_name, sizeof(kept->name)) < sizeof(kept->name))
+		kept->pid = MyProcPid;
+}
+
+/* NULL where it is not so simple. */
+static const Kept *
+kept_parts(void)
+{
+	static Kept kept;
+	Oid			current;
+	int			context;
+
+	if (MyProcPort == NULL || !OidIsValid(MyDatabaseId) || application_name == NULL ||
+		(GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII))
+		return NULL;
+	GetUserIdAndSecContext(&current, &context);
+	if (!OidIsValid(current) || current != GetAuthenticatedUserId())
+		return NULL;
+	if (kept.pid != MyProcPid || strcmp(kept.name, application_name) != 0)
+		make_kept(&kept);
+	return kept.pid != 0 ? &kept : NULL;
 }
 
 static void
@@ -169,10 +276,10 @@ put_detail(StringInfo out, const char *detail)
 	const char *text;
 	JsonSemAction actions = {.scalar = ignore_scalar};
 
-	appendStringInfoString(out, "\"detail\":");
+	PUT(out, "\"detail\":");
 	if (detail == NULL || detail[0] == '\0')
 	{
-		appendStringInfoString(out, "null");
+		PUT(out, "null");
 		return;
 	}
 	text = to_utf8(detail, true);
@@ -189,26 +296,41 @@ put_detail(StringInfo out, const char *detail)
 }
 
 static void
-put_event(StringInfo out, const char *type, TvAuditSeverity severity, bool catalogs)
+put_event(StringInfo out, const char *type, TvAuditSeverity severity, bool catalogs, const Kept *kept)
 {
-	put_time(out, "timestamp", GetCurrentTimestamp());
-	put_string(out, "event_type", type);
-	put_string(out, "severity", severity_names[severity]);
-	put_identity(out, catalogs);
+	PUT(out, "\"timestamp\":");
+	put_moment(out, GetCurrentTimestamp());
+	PUT_STRING(out, "event_type", type);
+	PUT_STRING(out, "severity", severity_names[severity]);
+	if (kept != NULL)
+		appendBinaryStringInfo(out, kept->identity, kept->identity_len);
+	else
+		put_identity(out, catalogs);
+}
+
+static void
+put_object(StringInfo out, const char *realm, const char *object, const char *action, const Kept *kept)
+{
+	PUT_STRING(out, "realm", realm);
+	PUT_STRING(out, "object", object);
+	PUT_STRING(out, "action", action);
+	if (kept != NULL)
+		appendBinaryStringInfo(out, kept->session, kept->session_len);
+	else
+		put_session(out);
 }
 
 void
 tv_audit_body(const TvAuditEvent *event, bool catalogs, StringInfo out)
 {
+	const Kept *kept = kept_parts();
+
 	/* InterruptHoldoffCount: a lock of the server's may be held */
 	put_event(out, event->type, event->severity,
-			  catalogs && IsTransactionState() && InterruptHoldoffCount == 0);
-	put_string(out, "realm", event->realm);
-	put_string(out, "object", event->object);
-	put_string(out, "action", event->action);
-	put_session(out);
-	put_string(out, "result", result_names[event->result]);
-	put_string(out, "reason", event->reason);
+			  catalogs && IsTransactionState() && InterruptHoldoffCount == 0, kept);
+	put_object(out, event->realm, event->object, event->action, kept);
+	PUT_STRING(out, "result", result_names[event->result]);
+	PUT_STRING(out, "reason", event->reason);
 	put_detail(out, event->detail);
 }
 
@@ -230,17 +352,15 @@ tv_audit_header_body(bool start, const TvAuditLink *link, const char *reason, St
 		timeline = GetWALInsertionTimeLine();
 	(void) gethostname(host, sizeof(host) - 1);
 
-	put_event(out, start ? "AUDIT_START" : "AUDIT_FILE", severity, false);
-	put_string(out, "realm", NULL);
-	put_string(out, "object", NULL);
-	put_string(out, "action", NULL);
-	put_session(out);
-	put_string(out, "result", result_names[TV_AUDIT_SUCCESS]);
-	put_string(out, "reason", reason);
+	put_event(out, start ? "AUDIT_START" : "AUDIT_FILE", severity, false, NULL);
+	put_object(out, NULL, NULL, NULL, NULL);
+	PUT_STRING(out, "result", result_names[TV_AUDIT_SUCCESS]);
+	PUT_STRING(out, "reason", reason);
 	appendStringInfo(out, "\"detail\":{\"system_identifier\":\"" UINT64_FORMAT "\",\"timeline\":%u,",
 					 GetSystemIdentifier(), timeline);
-	put_string(out, "node", cluster_name);
-	put_string(out, "host", host);
-	put_time(out, "server_start", PgStartTime);
+	PUT_STRING(out, "node", cluster_name);
+	PUT_STRING(out, "host", host);
+	PUT(out, "\"server_start\":");
+	put_moment(out, PgStartTime);
 	appendStringInfo(out, "\"standby\":%s}", standby ? "true" : "false");
 }

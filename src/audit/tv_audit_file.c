@@ -26,6 +26,7 @@
 #include "keyring/tv_keyring.h"
 
 #define FAILURES_KEPT 64
+#define LOOK_EVERY 10000		/* us */
 #define NEW_NAME "new"
 
 typedef struct TvAuditShared
@@ -33,6 +34,7 @@ typedef struct TvAuditShared
 	/* under TV_LOCK_AUDIT */
 	TvAuditEnd	end;			/* file 0: this run wrote nothing yet */
 	TimestampTz opened;			/* when the file was begun */
+	TimestampTz looked;			/* when it was last seen under its name */
 	bool		partial;		/* part of a line may stand behind the end */
 	bool		reopen;			/* changed from outside: look at the disk again */
 	bool		sync_failed;	/* no more lines into this file */
@@ -48,7 +50,6 @@ static TvAuditShared *shared = NULL;
 static int	my_fd = -1;
 static uint32 my_file = 0;
 static uint64 my_log = 0;
-static struct stat my_stat;
 
 static void
 init_shared(void *memory)
@@ -107,25 +108,50 @@ close_mine(void)
 	my_file = 0;
 }
 
-/* Have the file of end open in this process. */
+static TvStatus
+changed_outside(const char *path, TvError *err)
+{
+	(void) tv_error(err, TV_ERR_IO, "audit file \"%s\" was changed by somebody else", path);
+	tv_error_hint(err, "What happened to it is recorded with the next event. Check the log with tde_vault.audit_verify().");
+	return TV_ERR_IO;
+}
+
+static bool
+is_file_of(const TvAuditEnd *end, const struct stat *st)
+{
+	return st->st_ino == end->inode && st->st_dev == end->device;
+}
+
+static void
+path_of(const TvAuditEnd *end, char path[MAXPGPATH])
+{
+	char		name[TV_AUDIT_NAME_LEN];
+
+	tv_audit_file_name(end->file, end->log_id, name);
+	tv_audit_path(name, path);
+}
+
+/* Have the file of end open in this process: that file, not one in its place. */
 static TvStatus
 open_mine(const TvAuditEnd *end, TvError *err)
 {
-	char		name[TV_AUDIT_NAME_LEN];
 	char		path[MAXPGPATH];
+	struct stat st;
+	TvStatus	status = TV_OK;
 
 	if (my_fd >= 0 && my_file == end->file && my_log == end->log_id)
 		return TV_OK;
 	close_mine();
-	tv_audit_file_name(end->file, end->log_id, name);
-	tv_audit_path(name, path);
+	path_of(end, path);
 	my_fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (my_fd < 0)
 		return file_error(err, "open", path);
-	if (fstat(my_fd, &my_stat) != 0)
+	if (fstat(my_fd, &st) != 0)
+		status = file_error(err, "stat", path);
+	else if (!is_file_of(end, &st))
+		status = changed_outside(path, err);
+	if (status != TV_OK)
 	{
-		TvStatus	status = file_error(err, "stat", path);
-
 		close_mine();
 		return status;
 	}
@@ -137,29 +163,41 @@ open_mine(const TvAuditEnd *end, TvError *err)
 /*
  * Is the file that we have open still the one under its name, and as long as
  * we left it?  A removed file would take lines that nobody ever reads.
+ *
+ * The file itself is looked at each time: what was cut off, written by others
+ * or removed is seen at once.  Whether it was moved away, alone or with a
+ * directory above it, takes a walk through them, three times as long: that is
+ * done for each line that must be durable, and for others when nobody has for
+ * LOOK_EVERY.  Whoever may move the file may take the lines with it that it has
+ * already; those that follow it until then are counted as missing in the first
+ * line of the next one.
  */
 static TvStatus
-check_mine(TvError *err)
+check_mine(bool durable, TimestampTz now, TvError *err)
 {
-	char		name[TV_AUDIT_NAME_LEN];
+	const TvAuditEnd *end = &shared->end;
+	TimestampTz since = now - shared->looked;	/* another's clock may be ahead */
 	char		path[MAXPGPATH];
 	struct stat st;
+	TvStatus	status = TV_OK;
 
-	tv_audit_file_name(my_file, my_log, name);
-	tv_audit_path(name, path);
-	if (stat(path, &st) != 0)
-		(void) file_error(err, "find", path);
-	else if (st.st_ino != my_stat.st_ino || st.st_dev != my_stat.st_dev ||
-			 ((uint64) st.st_size != shared->end.bytes && !shared->partial))
-	{
-		(void) tv_error(err, TV_ERR_IO, "audit file \"%s\" was changed by somebody else", path);
-		tv_error_hint(err, "What happened to it is recorded with the next event. Check the log with tde_vault.audit_verify().");
-	}
-	else
+	if (!durable && since > -LOOK_EVERY && since < LOOK_EVERY &&
+		fstat(my_fd, &st) == 0 && st.st_nlink > 0 &&
+		((uint64) st.st_size == end->bytes || shared->partial))
 		return TV_OK;
+	path_of(end, path);
+	if (stat(path, &st) != 0)
+		status = file_error(err, "find", path);
+	else if (!is_file_of(end, &st) || ((uint64) st.st_size != end->bytes && !shared->partial))
+		status = changed_outside(path, err);
+	if (status == TV_OK)
+	{
+		shared->looked = now;
+		return TV_OK;
+	}
 	shared->reopen = true;
 	close_mine();
-	return TV_ERR_IO;
+	return status;
 }
 
 /* Make the directory; not where a log is known to have been. */
@@ -188,11 +226,12 @@ make_directory(uint64 known, TvError *err)
 
 /*
  * Write the first line of a file that does not have its name yet, so that no
- * file of the log is ever without one.
+ * file of the log is ever without one.  Sets which file it is in end.
  */
 static TvStatus
-write_new(const char *path, const char *line, size_t len, TvError *err)
+write_new(const char *path, const char *line, size_t len, TvAuditEnd *end, TvError *err)
 {
+	struct stat st;
 	TvStatus	status = TV_OK;
 	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
 
@@ -207,6 +246,13 @@ write_new(const char *path, const char *line, size_t len, TvError *err)
 	}
 	else if (pg_fsync(fd) != 0)
 		status = file_error(err, "fsync", path);
+	else if (fstat(fd, &st) != 0)
+		status = file_error(err, "stat", path);
+	else
+	{
+		end->device = st.st_dev;
+		end->inode = st.st_ino;
+	}
 	close(fd);
 	if (status != TV_OK)
 		unlink(path);
@@ -255,7 +301,7 @@ begin_file(TvAuditEnd *end, bool start, uint64 missing, TvAuditHeadState head,
 	tv_audit_path(NEW_NAME, new_path);
 	tv_audit_file_name(next.file, next.log_id, name);
 	tv_audit_path(name, path);
-	status = write_new(new_path, line.data, line.len, err);
+	status = write_new(new_path, line.data, line.len, &next, err);
 	pfree(body.data);
 	pfree(line.data);
 	if (status != TV_OK)
@@ -270,6 +316,7 @@ begin_file(TvAuditEnd *end, bool start, uint64 missing, TvAuditHeadState head,
 		return err->status;
 	shared->end = next;
 	shared->opened = GetCurrentTimestamp();
+	shared->looked = 0;
 	shared->partial = false;
 	shared->reopen = false;
 	shared->sync_failed = false;
@@ -362,10 +409,8 @@ next_file(uint64 key, TvError *err)
 }
 
 static bool
-is_full(size_t more)
+is_full(size_t more, TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	if (shared->sync_failed)
 		return true;
 	if (shared->end.bytes + more > (uint64) tv_setting_audit_file_size * 1024)
@@ -492,15 +537,24 @@ wait_durable(uint64 sequence, uint32 failures_before, TvError *err)
 static TvStatus
 prepare(uint64 *key, TvError *err)
 {
-	uint8		mac[TV_MAC_LEN];
+	static uint32 known_at = 0; /* generation of the keyring; 0: not known */
+	static uint64 known;
+	uint32		generation = tv_keyring_generation();
 	TvAuditEnd	end;
 	TvAuditHead head;
 	TvError		ignored;
-	TvStatus	status = tv_keyring_service_key(TV_SERVICE_AUDIT, key, err);
+	TvStatus	status = TV_OK;
 
+	if (generation != known_at)
+	{
+		status = tv_keyring_service_key(TV_SERVICE_AUDIT, &known, err);
+		known_at = status == TV_OK ? generation : 0;
+	}
+	*key = known;
 	if (status == TV_OK)
-		status = tv_keyring_mac_for(*key, TV_PURPOSE_AUDIT, mac, 1, mac, err);
-	if (status == TV_OK && (!tv_audit_end(&end) || shared->reopen))
+		status = tv_keyring_mac_prepare(*key, TV_PURPOSE_AUDIT, err);
+	/* read without the lock: whether to prepare, not what is done */
+	if (status == TV_OK && (shared->end.file == 0 || shared->reopen))
 	{
 		(void) tv_audit_find_end(&end, &ignored);
 		(void) tv_audit_read_head(&head, &ignored);
@@ -517,6 +571,7 @@ tv_audit_append(const char *body, size_t len, bool durable, TvError *err)
 	uint64		key;
 	uint64		sequence;
 	uint32		failures;
+	TimestampTz now = GetCurrentTimestamp();
 	TvStatus	status;
 
 	if (cap > TV_AUDIT_LINE_MAX)
@@ -529,12 +584,12 @@ tv_audit_append(const char *body, size_t len, bool durable, TvError *err)
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	if (shared->end.file == 0 || shared->reopen)
 		status = open_log(key, err);
-	else if (shared->end.key != key || is_full(cap))
+	else if (shared->end.key != key || is_full(cap, now))
 		status = next_file(key, err);
 	if (status == TV_OK)
 		status = open_mine(&shared->end, err);
 	if (status == TV_OK)
-		status = check_mine(err);
+		status = check_mine(durable, now, err);
 	else
 		shared->reopen |= shared->end.file != 0;
 	if (status == TV_OK)

@@ -129,26 +129,43 @@ tv_audit_mac_prefix(const uint8_t *before, uint8_t *out)
 void
 tv_audit_event_id(uint64_t log_id, uint64_t sequence, char out[TV_AUDIT_ID_LEN])
 {
-	snprintf(out, TV_AUDIT_ID_LEN, "%016" PRIx64 "-%" PRIu64, log_id, sequence);
+	char		digits[20];
+	int			n = 0;
+	uint8_t		bytes[sizeof(log_id)];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t) (log_id >> (56 - 8 * i));
+	put_hex(bytes, sizeof(bytes), out);
+	out += 2 * sizeof(bytes);
+	*out++ = '-';
+	do
+		digits[n++] = (char) ('0' + sequence % 10);
+	while ((sequence /= 10) != 0);
+	while (n > 0)
+		*out++ = digits[--n];
+	*out = '\0';
 }
 
 size_t
 tv_audit_line_start(uint64_t log_id, uint64_t sequence, const TvAuditLink *link, char *out)
 {
 	char		chain[HEX_CHAIN + 1] = {0};
-	int			len;
+	size_t		len = sizeof(START) - 1;
 
-	len = snprintf(out, TV_AUDIT_START_MAX, START "%016" PRIx64 "-%" PRIu64 "\",",
-				   log_id, sequence);
+	memcpy(out, START, len);
+	tv_audit_event_id(log_id, sequence, out + len);
+	len += strlen(out + len);
+	memcpy(out + len, "\",", 3);
+	len += 2;
 	if (link == NULL)
-		return (size_t) len;
+		return len;
 	put_hex(link->chain, TV_AUDIT_CHAIN_LEN, chain);
-	len += snprintf(out + len, TV_AUDIT_START_MAX - len,
-					"\"format\":%u,\"file\":%u,\"key\":\"%016" PRIx64 "\",\"previous\":{\"bytes\":%" PRIu64
-					",\"torn\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"head\":%u,\"chain\":\"%s\"},",
-					link->version, link->file, link->key, link->bytes,
-					link->torn, link->missing, link->head, chain);
-	return (size_t) len;
+	len += (size_t) snprintf(out + len, TV_AUDIT_START_MAX - len,
+							 "\"format\":%u,\"file\":%u,\"key\":\"%016" PRIx64 "\",\"previous\":{\"bytes\":%" PRIu64
+							 ",\"torn\":%" PRIu64 ",\"missing\":%" PRIu64 ",\"head\":%u,\"chain\":\"%s\"},",
+							 link->version, link->file, link->key, link->bytes,
+							 link->torn, link->missing, link->head, chain);
+	return len;
 }
 
 size_t

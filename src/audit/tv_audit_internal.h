@@ -32,6 +32,8 @@ typedef struct TvAuditEnd
 	uint64		bytes;			/* complete, right lines */
 	uint64		torn;			/* what follows them */
 	uint64		sequence;		/* of the last line */
+	uint64		device;			/* of the file; not as it is found on disk */
+	uint64		inode;
 	uint8		chain[TV_AUDIT_CHAIN_LEN];
 } TvAuditEnd;
 

@@ -1,6 +1,6 @@
 /*
  * tv_kdf.c
- *	  Key derivation, message authentication and random numbers.
+ *	  Key derivation, hashes and random numbers.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -64,42 +64,6 @@ tv_hkdf(const uint8_t *key, size_t keylen,
 		tv_secret_wipe(out, outlen);
 	EVP_KDF_CTX_free(ctx);		/* wipes its copy of the key */
 	EVP_KDF_free(kdf);
-	return status;
-}
-
-/*
- * HMAC-SHA-256.
- */
-TvStatus
-tv_hmac(const uint8_t *key, size_t keylen,
-		const uint8_t *data, size_t len,
-		uint8_t mac[TV_MAC_LEN])
-{
-	static const uint8_t nothing[1];
-	OSSL_PARAM	params[2];
-	EVP_MAC    *type;
-	EVP_MAC_CTX *ctx = NULL;
-	size_t		maclen = 0;
-	TvStatus	status = TV_ERR_INTERNAL;
-
-	if (key == NULL || keylen == 0 || mac == NULL || (data == NULL && len > 0))
-		return TV_ERR_INVALID_ARGUMENT;
-
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 0);
-	params[1] = OSSL_PARAM_construct_end();
-	type = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	if (type != NULL)
-		ctx = EVP_MAC_CTX_new(type);
-	if (ctx != NULL &&
-		EVP_MAC_init(ctx, key, keylen, params) == 1 &&
-		EVP_MAC_update(ctx, len > 0 ? data : nothing, len) == 1 &&
-		EVP_MAC_final(ctx, mac, &maclen, TV_MAC_LEN) == 1 &&
-		maclen == TV_MAC_LEN)
-		status = TV_OK;
-	else
-		tv_secret_wipe(mac, TV_MAC_LEN);
-	EVP_MAC_CTX_free(ctx);
-	EVP_MAC_free(type);
 	return status;
 }
 

@@ -21,6 +21,21 @@ extern TvStatus tv_hmac(const uint8_t *key, size_t keylen,
 						const uint8_t *data, size_t len,
 						uint8_t mac[TV_MAC_LEN]);
 
+/*
+ * A key ready for HMAC-SHA-256: plain memory, as secret as the key.  Zeros are
+ * refused.
+ */
+typedef struct TvHmacKey
+{
+	uint64_t	opaque[28];
+} TvHmacKey;
+
+extern TvStatus tv_hmac_key_init(TvHmacKey *ready, const uint8_t *key, size_t keylen);
+
+/* Allocates nothing, takes no lock, makes no system call. */
+extern TvStatus tv_hmac_with(const TvHmacKey *ready, const uint8_t *data, size_t len,
+							 uint8_t mac[TV_MAC_LEN]);
+
 /* SHA-256, FIPS 180-4. */
 extern TvStatus tv_sha256(const uint8_t *data, size_t len, uint8_t hash[TV_MAC_LEN]);
 

@@ -11,7 +11,9 @@
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "audit/tv_audit.h"
 #include "base/tv_report.h"
@@ -61,14 +63,49 @@ tv_guard_serve(void)
 	touched = MyProc->lxid;
 }
 
+/* --- names, as each audit record of a relation has them --- */
+
+#define NAMES_KEPT 32
+#define QUALIFIED_MAX (4 * NAMEDATALEN + 8)	/* two, each letter of them a doubled quote */
+
+/* Good until anything about relations or schemas changes. */
+static struct
+{
+	uint64		as_of;			/* names_changed */
+	Oid			relid;
+	char		name[QUALIFIED_MAX];
+}			names[NAMES_KEPT];
+static uint64 names_changed = 1;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	names_changed++;
+}
+
+static void
+schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	names_changed++;
+}
+
 char *
 tv_guard_name(Oid relid)
 {
-	char	   *name = get_rel_name(relid);
+	int			slot = relid % NAMES_KEPT;
+	uint64		before = names_changed;
+	char	   *name;
 
+	if (names[slot].relid == relid && names[slot].as_of == before)
+		return pstrdup(names[slot].name);
+	name = get_rel_name(relid);
 	if (name == NULL)
 		return psprintf("relation %u", relid);
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+	/* if something has changed while catalogs were read, this one is out of date already */
+	names[slot].relid = relid;
+	names[slot].as_of = strlcpy(names[slot].name, name, QUALIFIED_MAX) < QUALIFIED_MAX ? before : 0;
+	return name;
 }
 
 /*
@@ -240,6 +277,8 @@ tv_guard_refuse(const char *what, const char *hint)
 void
 tv_guard_init(void)
 {
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 	tv_guard_query_init();
 	tv_guard_statistics_init();
 	tv_guard_table_init();

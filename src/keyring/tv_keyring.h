@@ -401,6 +401,9 @@ extern TvStatus tv_keyring_mac_for(uint64 id, TvKeyPurpose purpose,
 								   const uint8 *data, size_t len,
 								   uint8 *mac, TvError *err);
 
+/* Have that subkey at hand: the next call for it asks no provider. */
+extern TvStatus tv_keyring_mac_prepare(uint64 id, TvKeyPurpose purpose, TvError *err);
+
 /* Wipe this process's contexts of a key that no longer exists. */
 extern void tv_keyring_forget_contexts(uint64 id);
 

@@ -27,7 +27,7 @@ typedef struct ContextSlot
 	bool		used;			/* since the clock hand passed */
 	uint32		stamp;			/* 0: free */
 	int32		next;
-	void	   *memory;			/* TvCipherContext, or a MAC key */
+	void	   *memory;			/* TvCipherContext or TvHmacKey */
 } ContextSlot;
 
 static ContextSlot slots[N_SLOTS];
@@ -108,7 +108,7 @@ build(ContextSlot *slot, TvError *err)
 	uint8	   *secret = tv_secret_alloc(TV_KEY_LEN + TV_CIPHER_KEY_MAX);
 	TvStatus	status;
 
-	slot->memory = tv_secret_alloc(cipher == MAC_CIPHER ? TV_KEY_LEN : tv_cipher_context_size(cipher));
+	slot->memory = tv_secret_alloc(cipher == MAC_CIPHER ? sizeof(TvHmacKey) : tv_cipher_context_size(cipher));
 	if (secret == NULL || slot->memory == NULL)
 		status = tv_error(err, TV_ERR_NO_MEMORY, "out of memory for keys");
 	else
@@ -118,7 +118,7 @@ build(ContextSlot *slot, TvError *err)
 		status = derive(secret, slot->id, slot->epoch, slot->purpose, cipher,
 						secret + TV_KEY_LEN, keylen);
 		if (status == TV_OK && cipher == MAC_CIPHER)
-			memcpy(slot->memory, secret + TV_KEY_LEN, keylen);
+			status = tv_hmac_key_init(slot->memory, secret + TV_KEY_LEN, keylen);
 		else if (status == TV_OK)
 			status = tv_cipher_init(slot->memory, cipher, secret + TV_KEY_LEN, keylen);
 		if (status != TV_OK)
@@ -211,7 +211,7 @@ mac_under(uint64 id, uint16 epoch, TvKeyPurpose purpose, const uint8 *data, size
 
 	if (slot == NULL)
 		return err->status;
-	status = tv_hmac(slot->memory, TV_KEY_LEN, data, len, mac);
+	status = tv_hmac_with(slot->memory, data, len, mac);
 	return status == TV_OK ? TV_OK : tv_error(err, status, "could not compute a MAC");
 }
 
@@ -227,6 +227,12 @@ tv_keyring_mac_for(uint64 id, TvKeyPurpose purpose, const uint8 *data, size_t le
 {
 	/* keys of services have one version */
 	return mac_under(id, 1, purpose, data, len, mac, err);
+}
+
+TvStatus
+tv_keyring_mac_prepare(uint64 id, TvKeyPurpose purpose, TvError *err)
+{
+	return get_slot(id, 1, purpose, MAC_CIPHER, err) != NULL ? TV_OK : err->status;
 }
 
 void

@@ -74,6 +74,7 @@ test_lines(void)
 static void
 test_spelling(void)
 {
+	char		id[TV_AUDIT_ID_LEN];
 	static const char *const bad[] = {
 		"{\"event_id\":\"0123456789ABCDEF-1\",",
 		"{\"event_id\":\"0123456789abcdef-01\",",
@@ -97,6 +98,12 @@ test_spelling(void)
 	strcpy(line, "{\"event_id\":\"0123456789abcdef-18446744073709551615\",");
 	ok(tv_audit_line_parse(line, strlen(line) + tv_audit_line_end(zeros, line + strlen(line)) - 1, &parsed) == TV_OK &&
 	   parsed.sequence == UINT64_MAX, "the largest number");
+	tv_audit_event_id(UINT64_MAX, UINT64_MAX, id);
+	ok(strcmp(id, "ffffffffffffffff-18446744073709551615") == 0, "the longest event id");
+	tv_audit_event_id(0, 0, id);
+	ok(strcmp(id, "0000000000000000-0") == 0, "and the shortest");
+	tv_audit_event_id(0x0123456789abcdef, 10, id);
+	ok(strcmp(id, "0123456789abcdef-10") == 0, "digits in their order");
 }
 
 static void

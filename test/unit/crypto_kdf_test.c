@@ -3,6 +3,8 @@
  *	  Derivation, authentication, random numbers, key wrap, and the self test
  *	  that holds the published vectors.
  */
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -53,6 +55,39 @@ test_hkdf(void)
 	   "a salt without bytes is refused");
 }
 
+/* One key for many messages gives what it gives for each. */
+static void
+test_hmac_ready(void)
+{
+	static const size_t keys[] = {1, 31, 32, 63, 64, 65, 131};
+	uint8_t		key[131];
+	uint8_t		message[300];
+	uint8_t		a[TV_MAC_LEN];
+	uint8_t		b[TV_MAC_LEN];
+	TvHmacKey	ready;
+	int			wrong = 0;
+
+	memset(key, 0x5a, sizeof(key));
+	for (size_t i = 0; i < sizeof(message); i++)
+		message[i] = (uint8_t) i;
+	for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++)
+	{
+		wrong += tv_hmac_key_init(&ready, key, keys[k]) != TV_OK;
+		for (size_t len = 0; len <= sizeof(message); len++)
+		{
+			wrong += tv_hmac_with(&ready, message, len, a) != TV_OK ||
+				tv_hmac(key, keys[k], message, len, b) != TV_OK || memcmp(a, b, TV_MAC_LEN) != 0 ||
+				HMAC(EVP_sha256(), key, (int) keys[k], message, len, b, NULL) == NULL ||
+				memcmp(a, b, TV_MAC_LEN) != 0;
+		}
+	}
+	ok(wrong == 0, "a key that is made ready once serves every message, as OpenSSL's HMAC does");
+	memset(&ready, 0, sizeof(ready));
+	ok(tv_hmac_with(&ready, message, 1, a) == TV_ERR_INVALID_ARGUMENT, "a key of zeros is refused");
+	ok(tv_hmac_key_init(&ready, key, 0) == TV_ERR_INVALID_ARGUMENT &&
+	   tv_hmac_key_init(&ready, NULL, 3) == TV_ERR_INVALID_ARGUMENT, "so is none");
+}
+
 static void
 test_hmac(void)
 {
@@ -66,6 +101,7 @@ test_hmac(void)
 	ok(!tv_equal_secret(a, b, TV_MAC_LEN), "a difference in the last bit is seen");
 	ok(tv_equal_secret(a, b, 0), "nothing equals nothing");
 	ok(tv_hmac(NULL, 0, a, 1, b) == TV_ERR_INVALID_ARGUMENT, "no key is refused");
+	test_hmac_ready();
 }
 
 static void

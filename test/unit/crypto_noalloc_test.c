@@ -9,6 +9,7 @@
 #include "base/tv_secret.h"
 #include "crypto/tv_cipher.h"
 #include "crypto/tv_cipher_impl.h"
+#include "crypto/tv_kdf.h"
 #include "unit.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(UNIT_VALGRIND) || !defined(__GLIBC__)
@@ -109,6 +110,20 @@ test_library(TvCipher cipher, TvCipherLibrary library)
 	tv_secret_free(ctx);
 }
 
+static void
+test_hmac(void)
+{
+	static uint8_t data[1000];
+	uint8_t		mac[TV_MAC_LEN];
+	TvHmacKey	ready;
+	bool		good = tv_hmac_key_init(&ready, data, 32) == TV_OK;
+	unsigned long before = calls;
+
+	for (size_t len = 0; len <= sizeof(data); len += 50)
+		good = good && tv_hmac_with(&ready, data, len, mac) == TV_OK;
+	ok(good && calls == before, "a MAC with a ready key, too");
+}
+
 int
 main(void)
 {
@@ -126,6 +141,7 @@ main(void)
 				test_library((TvCipher) c, (TvCipherLibrary) lib);
 		}
 	}
+	test_hmac();
 	return unit_done();
 }
 
