@@ -139,14 +139,17 @@ extern void tv_guard_statistics_init(void);
 
 /* --- tv_guard_table.c --- */
 
-/* VACUUM, ANALYZE, REINDEX or CLUSTER runs: begin returns what to hand to end. */
+/*
+ * VACUUM, ANALYZE, REINDEX or CLUSTER runs: begin returns what to hand to end.
+ * listed: of all tables of a schema or database, which it rewrites.
+ */
 typedef struct TvMaintenance
 {
 	bool		active;
 	int			depth;			/* of executors, where it began */
 } TvMaintenance;
 
-extern TvMaintenance tv_guard_maintenance_begin(void);
+extern TvMaintenance tv_guard_maintenance_begin(bool listed);
 extern void tv_guard_maintenance_end(TvMaintenance before);
 extern void tv_guard_table_init(void);
 
@@ -188,6 +191,8 @@ extern void tv_guard_end_lookup(TvLookup *lookup);
 /* --- statements, by what they are about; all throw what they refuse --- */
 
 extern void tv_guard_relation_statement(Node *stmt);	/* tv_guard_relation.c */
+
+extern bool tv_guard_is_vacuum_full(const VacuumStmt *stmt);
 
 /* A schema by name, and every relation in it. */
 extern void tv_guard_require_all_in(const char *schema, TvAction action);

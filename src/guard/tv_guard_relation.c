@@ -18,6 +18,7 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
+#include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -291,17 +292,27 @@ check_lock(LockStmt *stmt)
 				  stmt->mode == AccessShareLock ? TV_ACTION_SELECT : TV_ACTION_ALTER);
 }
 
-static void
-check_vacuum(VacuumStmt *stmt)
+/* The last option of that name counts, as in the server's ExecVacuum(). */
+bool
+tv_guard_is_vacuum_full(const VacuumStmt *stmt)
 {
+	bool		full = false;
 	ListCell   *lc;
 
 	foreach(lc, stmt->options)
 	{
 		if (strcmp(((DefElem *) lfirst(lc))->defname, "full") == 0)
-			break;
+			full = defGetBoolean(lfirst(lc));
 	}
-	if (lc == NULL)
+	return full;
+}
+
+static void
+check_vacuum(VacuumStmt *stmt)
+{
+	ListCell   *lc;
+
+	if (!tv_guard_is_vacuum_full(stmt))
 		return;
 	foreach(lc, stmt->rels)
 		tv_guard_require_name(((VacuumRelation *) lfirst(lc))->relation, TV_ACTION_MAINTAIN);

@@ -37,10 +37,28 @@ run_next(const Call *call)
 		 call->environment, call->dest, call->completion);
 }
 
+/* Of what the server lists, and in a way that the authorized alone may? */
+static bool
+is_of_all(const Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_VacuumStmt:
+			return ((const VacuumStmt *) stmt)->rels == NIL && tv_guard_is_vacuum_full((const VacuumStmt *) stmt);
+		case T_ReindexStmt:
+			return ((const ReindexStmt *) stmt)->relation == NULL &&
+				((const ReindexStmt *) stmt)->kind != REINDEX_OBJECT_SYSTEM;
+		case T_ClusterStmt:
+			return ((const ClusterStmt *) stmt)->relation == NULL;
+		default:
+			return false;
+	}
+}
+
 static void
 run_maintenance(const Call *call)
 {
-	TvMaintenance before = tv_guard_maintenance_begin();
+	TvMaintenance before = tv_guard_maintenance_begin(is_of_all(call->pstmt->utilityStmt));
 
 	PG_TRY();
 	{

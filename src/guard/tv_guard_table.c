@@ -9,12 +9,16 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker_internals.h"
 #include "replication/logicalworker.h"
 #include "storage/proc.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 #include "page/tv_heap_am.h"
 
@@ -33,13 +37,41 @@ static struct
 	int			depth;
 }			last;
 
+/*
+ * REINDEX, VACUUM FULL and CLUSTER of a whole schema or database begin with a
+ * list of tables, from pg_class or pg_index.  Those of a realm that the session
+ * may not maintain are left out, as the server leaves out those of others.
+ */
+static bool
+may_maintain(Relation catalog, HeapTuple row)
+{
+	Oid			relid;
+
+	if (RelationGetRelid(catalog) == RelationRelationId)
+		relid = ((Form_pg_class) GETSTRUCT(row))->oid;
+	else if (RelationGetRelid(catalog) == IndexRelationId)
+		relid = ((Form_pg_index) GETSTRUCT(row))->indrelid;
+	else
+		return true;
+	if (tv_vault_ignores(relid) || !tv_vault_protects(relid) ||
+		tv_guard_allows(relid, TV_ACTION_MAINTAIN, tv_guard_no_column()))
+		return true;
+	if (get_rel_relkind(relid) == RELKIND_RELATION || get_rel_relkind(relid) == RELKIND_MATVIEW)
+		ereport(WARNING,
+				(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+				 errmsg("skipping %s: it is in a realm that this session may not use", tv_guard_name(relid)),
+				 errhint("Somebody who may, with the realm unlocked, can do it.")));
+	return false;
+}
+
 TvMaintenance
-tv_guard_maintenance_begin(void)
+tv_guard_maintenance_begin(bool listed)
 {
 	TvMaintenance before = maintenance;
 
 	maintenance.active = true;
 	maintenance.depth = tv_guard_executor_depth();
+	tv_heap_am_filter_list(listed && tv_vault_on() ? may_maintain : NULL);
 	return before;
 }
 
@@ -47,6 +79,7 @@ void
 tv_guard_maintenance_end(TvMaintenance before)
 {
 	maintenance = before;
+	tv_heap_am_filter_list(NULL);
 }
 
 /*

@@ -12,6 +12,7 @@
  */
 #include "page/tv_heap_am.h"
 
+#include "catalog/catalog.h"
 #include "utils/rel.h"
 
 #include "attach/tv_attach.h"
@@ -32,6 +33,7 @@ static SetNewFilenode server_set_new_filenode = NULL;
 static AnalyzeNextBlock server_analyze_next_block = NULL;
 static HeapGetNext server_getnext = NULL;
 static TvHeapGuard guard = NULL;
+static TvHeapListed listed = NULL;
 
 static inline void
 ask(Relation rel, TvHeapUse use)
@@ -236,6 +238,29 @@ tv_heap_am_set_guard(TvHeapGuard asked)
  * expression may run, and a relcache rebuild may put the field back.  Nothing
  * inside the call accepts invalidations: it takes no heavyweight lock.
  */
+void
+tv_heap_am_filter_list(TvHeapListed filter)
+{
+	listed = filter;
+}
+
+/*
+ * table_beginscan_catalog() alone gives a scan a snapshot of its own
+ * (tableam.c); an index build scans with one that it was given.
+ */
+static HeapTuple
+next_listed(TableScanDesc scan, ScanDirection direction)
+{
+	bool		list = (scan->rs_flags & SO_TEMP_SNAPSHOT) != 0 && IsCatalogRelation(scan->rs_rd);
+	HeapTuple	tuple = server_getnext(scan, direction);
+
+	while (list && tuple != NULL && !listed(scan->rs_rd, tuple))
+		tuple = server_getnext(scan, direction);
+	if (list && tuple == NULL)
+		listed = NULL;
+	return tuple;
+}
+
 HeapTuple
 tv_heap_am_getnext(TableScanDesc scan, ScanDirection direction)
 {
@@ -243,7 +268,7 @@ tv_heap_am_getnext(TableScanDesc scan, ScanDirection direction)
 	HeapTuple	tuple = NULL;
 
 	if (likely(rel->rd_tableam != &routine))
-		return server_getnext(scan, direction);
+		return likely(listed == NULL) ? server_getnext(scan, direction) : next_listed(scan, direction);
 
 	rel->rd_tableam = heap;
 	PG_TRY();

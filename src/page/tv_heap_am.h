@@ -36,6 +36,15 @@ extern void tv_heap_am_set_guard(TvHeapGuard guard);
 /* In place of heap_getnext(): the same for tables of tde_heap. */
 extern HeapTuple tv_heap_am_getnext(TableScanDesc scan, ScanDirection direction);
 
+/*
+ * One list of tables that the server makes from a catalog for itself is to be
+ * without some: until the next scan of a catalog by heap_getnext() has ended
+ * (or listed is NULL), only rows for which listed returns true are returned.
+ * Scans that build a catalog's indexes are not affected.
+ */
+typedef bool (*TvHeapListed) (Relation catalog, HeapTuple row);
+extern void tv_heap_am_filter_list(TvHeapListed listed);
+
 /* In _PG_init: see heap_getnext(), and new files of plain tables. */
 extern void tv_heap_am_attach(void);
 
