@@ -547,7 +547,7 @@ prepare(uint64 *key, TvError *err)
 
 	if (generation != known_at)
 	{
-		status = tv_keyring_service_key(TV_SERVICE_AUDIT, &known, err);
+		status = tv_keyring_service_key(TV_SERVICE_AUDIT, 0, &known, err);
 		known_at = status == TV_OK ? generation : 0;
 	}
 	*key = known;

@@ -120,7 +120,7 @@ check_database_tablespace(List *options)
 	const char *name = option_string(options, "tablespace");
 	Oid			tablespace = name ? get_tablespace_oid(name, true) : InvalidOid;
 
-	if (!OidIsValid(tablespace) || !tv_keyring_scope(tablespace, InvalidOid, NULL))
+	if (!OidIsValid(tablespace) || !tv_tablespace_is_encrypted(tablespace))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -535,7 +535,7 @@ refuse_plaintext(Relation rel)
 	if ((rel->rd_rel->relkind != RELKIND_RELATION && rel->rd_rel->relkind != RELKIND_MATVIEW) ||
 		rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ||
 		IsCatalogRelation(rel) || tv_page_is_encrypted_table(rel) ||
-		tv_keyring_scope_of(&rel->rd_node, &scope))
+		tv_tablespace_scope_of(&rel->rd_node, &scope))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_PLAINTEXT_REFUSED),

@@ -315,17 +315,21 @@ extern void tv_keyring_tell(TvKeyringEvent what, uint64 id, Oid database,
 /* On disk: never renumber. */
 typedef enum TvKeyringService
 {
-	TV_SERVICE_AUDIT = 1		/* the audit log's chain */
+	TV_SERVICE_AUDIT = 1,		/* the audit log's chain */
+	TV_SERVICE_SCOPES = 2		/* what is encrypted as a whole: tv_keyring_scope.c */
 } TvKeyringService;
 
 /*
  * The key of a service, made if there is none: under the cluster's master key
- * or, failing that, this database's.  Checks once per server start that its
+ * or, failing that, master key fallback or (0) this database's.  Checks once per server start that its
  * record is authentic.  May call the provider.  TV_ERR_NO_KEY without a master
  * key, or on a standby that has none yet.
  */
-extern TvStatus tv_keyring_service_key(TvKeyringService service, uint64 *key,
-									   TvError *err);
+extern TvStatus tv_keyring_service_key(TvKeyringService service, uint64 fallback,
+									   uint64 *key, TvError *err);
+
+/* Is there one? */
+extern bool tv_keyring_find_service(TvKeyringService service, uint64 *key);
 
 /* --- the random part of nonces (tv_keyring_nonce.c) --- */
 

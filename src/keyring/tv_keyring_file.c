@@ -8,6 +8,7 @@
 
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
+#include "keyring/tv_keyring_scope.h"
 
 /* The caller holds the table lock. */
 static bool
@@ -51,11 +52,13 @@ static TvStatus
 append_file(TvFileRecord *file, TvAppendCheck check, TvError *err)
 {
 	uint8		input[TV_FILE_MAC_INPUT_MAX];
-	size_t		len = tv_keyring_file_mac_input(file, input, sizeof(input));
+	size_t		len;
 	uint16		epoch;
 	TvRecord	record;
 	TvStatus	status;
 
+	file->scopes = tv_keyring_scope_number();
+	len = tv_keyring_file_mac_input(file, input, sizeof(input));
 	do
 	{
 		epoch = tv_keyring_newest_epoch(file->table_key);

@@ -12,6 +12,7 @@
 static const uint8_t keyring_magic[8] = {'T', 'D', 'E', 'V', 'K', 'E', 'Y', 'S'};
 
 #define RECORD_VERSION 1
+#define RECORD_VERSION_SCOPED 2	/* of FILE and SCOPE, with the number of a SCOPE */
 #define HEADER_CHECKED 56		/* bytes of the header its check covers */
 
 /* check = first 16 bytes of SHA-256(previous check || bytes) */
@@ -184,7 +185,18 @@ encode_file_identity(TvWriter *w, const TvFileRecord *file)
 }
 
 static void
-decode_file(TvReader *r, TvFileRecord *file)
+encode_file(TvWriter *w, const TvFileRecord *file)
+{
+	encode_file_identity(w, file);
+	if (file->scopes != 0)
+		tv_write_u64(w, file->scopes);
+	tv_write_bytes(w, file->mac, sizeof(file->mac));
+	if (file->lsn != 0)
+		tv_write_u64(w, file->lsn);
+}
+
+static void
+decode_file(TvReader *r, uint16_t version, TvFileRecord *file)
 {
 	file->tablespace = tv_read_u32(r);
 	file->database = tv_read_u32(r);
@@ -192,6 +204,11 @@ decode_file(TvReader *r, TvFileRecord *file)
 	file->table_key = tv_read_u64(r);
 	file->cipher = tv_read_u8(r);
 	file->flags = tv_read_u8(r);
+	if (version == RECORD_VERSION_SCOPED)
+	{
+		file->scopes = tv_read_u64(r);
+		r->failed = r->failed || file->scopes == 0;
+	}
 	tv_read_bytes(r, file->mac, sizeof(file->mac));
 	if (tv_reader_left(r) > 0)
 	{
@@ -201,7 +218,7 @@ decode_file(TvReader *r, TvFileRecord *file)
 }
 
 static void
-encode_scope(TvWriter *w, const TvScopeRecord *scope)
+encode_scope_identity(TvWriter *w, const TvScopeRecord *scope)
 {
 	tv_write_u32(w, scope->tablespace);
 	tv_write_u32(w, scope->database);
@@ -211,13 +228,45 @@ encode_scope(TvWriter *w, const TvScopeRecord *scope)
 }
 
 static void
-decode_scope(TvReader *r, TvScopeRecord *scope)
+encode_scope(TvWriter *w, const TvScopeRecord *scope)
+{
+	encode_scope_identity(w, scope);
+	if (scope->number == 0)
+		return;
+	tv_write_u64(w, scope->number);
+	tv_write_bytes(w, scope->mac, sizeof(scope->mac));
+}
+
+static void
+decode_scope(TvReader *r, uint16_t version, TvScopeRecord *scope)
 {
 	scope->tablespace = tv_read_u32(r);
 	scope->database = tv_read_u32(r);
 	scope->cipher = tv_read_u8(r);
 	scope->master_key = tv_read_u64(r);
 	scope->created = (int64_t) tv_read_u64(r);
+	if (version != RECORD_VERSION_SCOPED)
+		return;
+	scope->number = tv_read_u64(r);
+	r->failed = r->failed || scope->number == 0;
+	tv_read_bytes(r, scope->mac, sizeof(scope->mac));
+}
+
+/* The version that a record is written in: the oldest that says it all. */
+static uint16_t
+version_of(const TvRecord *record)
+{
+	if ((record->type == TV_RECORD_FILE && record->u.file.scopes != 0) ||
+		(record->type == TV_RECORD_SCOPE && record->u.scope.number != 0))
+		return RECORD_VERSION_SCOPED;
+	return RECORD_VERSION;
+}
+
+static bool
+is_known_version(TvRecordType type, uint16_t version)
+{
+	return version == RECORD_VERSION ||
+		(version == RECORD_VERSION_SCOPED && (type == TV_RECORD_FILE || type == TV_RECORD_SCOPE));
 }
 
 static void
@@ -232,10 +281,7 @@ encode_payload(TvWriter *w, const TvRecord *record)
 			encode_table_key(w, &record->u.table_key);
 			return;
 		case TV_RECORD_FILE:
-			encode_file_identity(w, &record->u.file);
-			tv_write_bytes(w, record->u.file.mac, TV_KEYRING_MAC_LEN);
-			if (record->u.file.lsn != 0)
-				tv_write_u64(w, record->u.file.lsn);
+			encode_file(w, &record->u.file);
 			return;
 		case TV_RECORD_FILE_DROPPED:
 		case TV_RECORD_FILE_FORGOTTEN:
@@ -274,7 +320,7 @@ encode_payload(TvWriter *w, const TvRecord *record)
 }
 
 static void
-decode_payload(TvReader *r, TvRecord *record)
+decode_payload(TvReader *r, uint16_t version, TvRecord *record)
 {
 	switch (record->type)
 	{
@@ -285,7 +331,7 @@ decode_payload(TvReader *r, TvRecord *record)
 			decode_table_key(r, &record->u.table_key);
 			return;
 		case TV_RECORD_FILE:
-			decode_file(r, &record->u.file);
+			decode_file(r, version, &record->u.file);
 			return;
 		case TV_RECORD_FILE_DROPPED:
 		case TV_RECORD_FILE_FORGOTTEN:
@@ -310,7 +356,7 @@ decode_payload(TvReader *r, TvRecord *record)
 			tv_read_bytes(r, record->u.nonce_prefix.prefix, TV_NONCE_PREFIX_LEN);
 			return;
 		case TV_RECORD_SCOPE:
-			decode_scope(r, &record->u.scope);
+			decode_scope(r, version, &record->u.scope);
 			return;
 		case TV_RECORD_TABLE_KEY_FLOOR:
 			record->u.key_floor.id = tv_read_u64(r);
@@ -340,7 +386,7 @@ tv_keyring_record_encode(const TvRecord *record,
 	tv_writer_init(&w, out, cap);
 	tv_write_u32(&w, 0);		/* length, below */
 	tv_write_u16(&w, (uint16_t) record->type);
-	tv_write_u16(&w, RECORD_VERSION);
+	tv_write_u16(&w, version_of(record));
 	tv_write_u64(&w, 0);		/* reserved */
 	encode_payload(&w, record);
 	if (w.failed || w.pos + TV_KEYRING_CHECK_LEN > cap)
@@ -415,11 +461,11 @@ tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 	record->type = (TvRecordType) tv_read_u16(&r);
 	version = tv_read_u16(&r);
 	(void) tv_read_u64(&r);
-	if (version != RECORD_VERSION || record->type < TV_RECORD_MASTER_KEY ||
+	if (!is_known_version(record->type, version) || record->type < TV_RECORD_MASTER_KEY ||
 		record->type > TV_RECORD_SCOPE)
 		return TV_ERR_VERSION;
 	r.len = total - TV_KEYRING_CHECK_LEN;
-	decode_payload(&r, record);
+	decode_payload(&r, version, record);
 	if (r.failed || tv_reader_left(&r) != 0)
 		return TV_ERR_CORRUPT;
 	memcpy(check, expected, TV_KEYRING_CHECK_LEN);
@@ -432,10 +478,28 @@ tv_keyring_file_mac_input(const TvFileRecord *file, uint8_t *out, size_t cap)
 {
 	TvWriter	w;
 	static const char label[] = "tde_vault file v1";
+	static const char scoped[] = "tde_vault file v2";
+
+	tv_writer_init(&w, out, cap);
+	tv_write_bytes(&w, file->scopes ? scoped : label, sizeof(label));
+	encode_file_identity(&w, file);
+	if (file->scopes != 0)
+		tv_write_u64(&w, file->scopes);
+	return w.failed ? 0 : w.pos;
+}
+
+size_t
+tv_keyring_scope_mac_input(uint64_t number, const TvScopeRecord *scopes,
+						   const uint16_t *order, uint32_t n, uint8_t *out, size_t cap)
+{
+	TvWriter	w;
+	static const char label[] = "tde_vault scopes v1";
 
 	tv_writer_init(&w, out, cap);
 	tv_write_bytes(&w, label, sizeof(label));
-	encode_file_identity(&w, file);
+	tv_write_u64(&w, number);
+	for (uint32_t i = 0; i < n; i++)
+		encode_scope_identity(&w, &scopes[order[i]]);
 	return w.failed ? 0 : w.pos;
 }
 

@@ -98,6 +98,7 @@ typedef struct TvFileRecord
 	uint64_t	table_key;
 	uint8_t		cipher;
 	uint8_t		flags;
+	uint64_t	scopes;			/* newest SCOPE when it was written; 0: version 1 */
 	uint8_t		mac[TV_KEYRING_MAC_LEN];	/* under the table key */
 	uint64_t	lsn;			/* WAL position of the record; 0: not known */
 } TvFileRecord;
@@ -162,6 +163,8 @@ typedef struct TvScopeRecord
 	uint8_t		cipher;			/* TvCipher of new table keys */
 	uint64_t	master_key;		/* that wraps them; 0: that of their database */
 	int64_t		created;
+	uint64_t	number;			/* counts SCOPE records; 0: version 1, no MAC */
+	uint8_t		mac[TV_KEYRING_MAC_LEN];	/* of all scopes, with this change */
 } TvScopeRecord;
 
 typedef struct TvRecord
@@ -220,6 +223,16 @@ extern TvStatus tv_keyring_record_decode(const uint8_t *data, size_t len,
 #define TV_FILE_MAC_INPUT_MAX 64
 extern size_t tv_keyring_file_mac_input(const TvFileRecord *file,
 										uint8_t *out, size_t cap);
+
+/*
+ * The bytes that the MAC of SCOPE record number covers: all scopes that there
+ * are after it, which come in order of tablespace and database.
+ */
+#define TV_SCOPE_BYTES 25
+#define TV_SCOPE_MAC_INPUT_MAX(n) (64 + (size_t) (n) * TV_SCOPE_BYTES)
+extern size_t tv_keyring_scope_mac_input(uint64_t number, const TvScopeRecord *scopes,
+										 const uint16_t *order, uint32_t n,
+										 uint8_t *out, size_t cap);
 
 /* What the wrap of a table key binds; at most TV_WRAP_AAD_MAX bytes. */
 #define TV_WRAP_AAD_MAX 64

@@ -21,8 +21,8 @@ service_node(TvKeyringService service)
 	return node;
 }
 
-static bool
-find_service(TvKeyringService service, uint64 *key)
+bool
+tv_keyring_find_service(TvKeyringService service, uint64 *key)
 {
 	RelFileNode node = service_node(service);
 	TvKeyringFile file;
@@ -35,24 +35,23 @@ find_service(TvKeyringService service, uint64 *key)
 
 /* Make the key; another process may be faster, then its key is the one. */
 static TvStatus
-make_service(TvKeyringService service, uint64 *key, TvError *err)
+make_service(TvKeyringService service, uint64 fallback, uint64 *key, TvError *err)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_SERVICE);
 	RelFileNode node = service_node(service);
 	TvKeyringMaster master;
 	TvCipher	cipher;
-	uint64		fallback = 0;
 	TvStatus	status;
 
-	/* the cluster's master key or, if it has none, this database's */
-	if (OidIsValid(MyDatabaseId) && tv_keyring_master_for(MyDatabaseId, &master))
+	/* the cluster's master key or, if it has none, fallback or this database's */
+	if (fallback == 0 && OidIsValid(MyDatabaseId) && tv_keyring_master_for(MyDatabaseId, &master))
 		fallback = master.id;
 	status = tv_keyring_key_for_table(InvalidOid, (Oid) service, TV_CIPHER_AES_256_GCM,
 									  fallback, key, &cipher, err);
 	if (status != TV_OK)
 		return status;
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (!find_service(service, key))
+	if (!tv_keyring_find_service(service, key))
 	{
 		status = tv_keyring_assign(&node, *key, cipher, TV_FILE_SEALED, err);
 		if (status == TV_OK)
@@ -63,12 +62,12 @@ make_service(TvKeyringService service, uint64 *key, TvError *err)
 }
 
 TvStatus
-tv_keyring_service_key(TvKeyringService service, uint64 *key, TvError *err)
+tv_keyring_service_key(TvKeyringService service, uint64 fallback, uint64 *key, TvError *err)
 {
 	RelFileNode node = service_node(service);
 	TvStatus	status;
 
-	if (!find_service(service, key))
+	if (!tv_keyring_find_service(service, key))
 	{
 		if (RecoveryInProgress())
 		{
@@ -76,7 +75,7 @@ tv_keyring_service_key(TvKeyringService service, uint64 *key, TvError *err)
 			tv_error_hint(err, "A standby gets it from its primary, which makes it when it is first needed.");
 			return TV_ERR_NO_KEY;
 		}
-		status = make_service(service, key, err);
+		status = make_service(service, fallback, key, err);
 		if (status != TV_OK)
 			return status;
 	}

@@ -345,6 +345,7 @@ apply_file(const TvFileRecord *record, uint64 pos, TvError *err)
 	 * missed because of that, the pages of an encrypted relation refuse to be
 	 * read as plain ones.
 	 */
+	tv_keyring_promise_scopes(record->scopes);
 	if (tv_keyring_find_key(record->table_key, 0) == NULL)
 		return TV_OK;
 	if (file != NULL)
@@ -590,7 +591,7 @@ tv_keyring_is_known(const TvRecord *record)
 		case TV_RECORD_NONCE_PREFIX:
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_SCOPE:
-			return tv_keyring_has_scope(&record->u.scope);
+			return tv_keyring_knows_scope(&record->u.scope);
 	}
 	return false;
 }
@@ -685,8 +686,7 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now, uint64 *instea
 		case TV_RECORD_NONCE_PREFIX:
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_SCOPE:
-			return record->u.scope.cipher != TV_CIPHER_NONE &&
-				tv_keyring_has_scope(&record->u.scope);
+			return tv_keyring_scope_is_live(&record->u.scope);
 		case TV_RECORD_FILE_FORGOTTEN:
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			return false;

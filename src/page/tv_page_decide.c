@@ -8,6 +8,7 @@
 #include "access/xlogutils.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace_d.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/lsyscache.h"
@@ -20,6 +21,7 @@
 #include "page/tv_heap_am.h"
 #include "page/tv_page_catalog.h"
 #include "page/tv_page_statistics.h"
+#include "page/tv_page_tablespace.h"
 
 static struct
 {
@@ -151,7 +153,10 @@ table_of(Relation rel)
 static bool
 is_in_scope(const RelFileNode *node, Oid table, TvKeyringScope *scope)
 {
-	return tv_keyring_scope_of(node, scope) &&
+	/* most are nowhere near one, and need not know who vouches for them */
+	if (table < FirstNormalObjectId && !tv_keyring_scope(node->spcNode, InvalidOid, NULL))
+		return false;
+	return tv_tablespace_scope_of(node, scope) &&
 		(OidIsValid(scope->tablespace) || table >= FirstNormalObjectId);
 }
 
@@ -182,7 +187,7 @@ tv_page_new_table_file(Relation rel, const RelFileNode *node, char persistence)
 		seal_temporary(file);
 		return;
 	}
-	if (tv_keyring_scope_of(node, &scope))
+	if (tv_tablespace_scope_of(node, &scope))
 	{
 		scope.cipher = (TvCipher) tv_setting_cipher;
 		seal_in_scope(file, table, persistence, &scope);
@@ -224,13 +229,42 @@ tv_page_new_plain_table_file(Relation rel, const RelFileNode *node, char persist
 		new_catalog_file(rnode, table);
 }
 
+/*
+ * Is it, or does it belong to, the transient table of a catalog that is
+ * rewritten?  That is in the catalog's schema, where users make no tables
+ * (cluster.c, make_new_heap).  Whoever writes a first page of such a relation
+ * has the table open and valid in the relcache, so this reads no catalog.
+ */
+static bool
+is_of_rewritten_catalog(Relation rel)
+{
+	Oid			table = table_of(rel);
+	Relation	of;
+	Oid			base;
+	bool		result;
+
+	if (table != RelationGetRelid(rel))
+	{
+		of = RelationIdGetRelation(table);
+		if (!RelationIsValid(of))
+			return false;
+		result = is_of_rewritten_catalog(of);
+		RelationClose(of);
+		return result;
+	}
+	base = oid_after(RelationGetRelationName(rel), "pg_temp_");
+	return RelationGetNamespace(rel) == PG_CATALOG_NAMESPACE &&
+		OidIsValid(base) && base < FirstNormalObjectId;
+}
+
 /* Its place decides, as nothing else does. */
 static void
 decide_by_scope(TvPageFile *file, Relation rel)
 {
 	TvKeyringScope scope;
+	Oid			table = is_of_rewritten_catalog(rel) ? InvalidOid : table_of(rel);
 
-	if (is_in_scope(&file->rnode.node, table_of(rel), &scope))
+	if (is_in_scope(&file->rnode.node, table, &scope))
 		seal_in_scope(file, table_of(rel), rel->rd_rel->relpersistence, &scope);
 	else
 		file->state = TV_STATE_PLAIN;

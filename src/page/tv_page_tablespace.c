@@ -181,6 +181,25 @@ forget(List *scopes, Oid tablespace, Oid database)
 	return scopes;
 }
 
+bool
+tv_tablespace_scope_of(const RelFileNode *node, TvKeyringScope *scope)
+{
+	TvError		err;
+
+	if (tv_keyring_renew_scopes(&err) != TV_OK || tv_keyring_check_scopes(&err) != TV_OK)
+		tv_report(ERROR, &err);
+	return tv_keyring_scope_of(node, scope);
+}
+
+bool
+tv_tablespace_is_encrypted(Oid tablespace)
+{
+	RelFileNode node = {tablespace, InvalidOid, InvalidOid};
+	TvKeyringScope scope;
+
+	return tv_tablespace_scope_of(&node, &scope);
+}
+
 uint64
 tv_tablespace_master(const char *key_id)
 {
@@ -219,11 +238,23 @@ tv_tablespace_encrypt(Oid tablespace, TvCipher cipher, uint64 master)
 	begin_scope(tablespace, InvalidOid, cipher, master);
 }
 
+/* When the transaction commits, it is too late for what may fail. */
+static void
+end_scope(Oid tablespace, Oid database)
+{
+	TvError		err;
+
+	if (!tv_keyring_scope(tablespace, database, NULL))
+		return;
+	if (tv_keyring_open_scopes(&err) != TV_OK || tv_keyring_check_scopes(&err) != TV_OK)
+		tv_report(ERROR, &err);
+	ended = remember(ended, tablespace, database);
+}
+
 void
 tv_tablespace_release(Oid tablespace)
 {
-	if (tv_keyring_scope(tablespace, InvalidOid, NULL))
-		ended = remember(ended, tablespace, InvalidOid);
+	end_scope(tablespace, InvalidOid);
 }
 
 void
@@ -235,6 +266,5 @@ tv_database_encrypt(Oid database, TvCipher cipher)
 void
 tv_database_release(Oid database)
 {
-	if (tv_keyring_scope(InvalidOid, database, NULL))
-		ended = remember(ended, InvalidOid, database);
+	end_scope(InvalidOid, database);
 }

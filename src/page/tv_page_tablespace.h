@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "crypto/tv_cipher.h"
+#include "keyring/tv_keyring_scope.h"
 
 /*
  * Make a directory for a tablespace that names none: below
@@ -21,6 +22,14 @@ extern char *tv_tablespace_make_directory(const char *name);
  * one that tv_tablespace_make_directory() would have made.  Does not throw.
  */
 extern void tv_tablespace_follow_directory(const char *location);
+
+/*
+ * The scope that a new file of that place is in; false if in none.  What
+ * decides whether something is written in plain asks here: throws ERROR if the
+ * keyring's records of it were forged, or cannot be checked.
+ */
+extern bool tv_tablespace_scope_of(const RelFileNode *node, TvKeyringScope *scope);
+extern bool tv_tablespace_is_encrypted(Oid tablespace);
 
 /* The active master key of that name.  Throws ERROR if there is none. */
 extern uint64 tv_tablespace_master(const char *key_id);

@@ -31,11 +31,11 @@
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
-#include "keyring/tv_keyring_scope.h"
 #include "page/tv_page_catalog.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_tablespace.h"
 #include "worker/tv_worker_entry.h"
 
 #define HIDDEN_WAIT_MS 500		/* before looking again for a file's owner */
@@ -62,7 +62,7 @@ tv_worker_wants_encryption(Oid table)
 
 	if (rel == NULL)
 		return true;			/* dropped: nothing is left to be decrypted */
-	result = tv_page_is_encrypted_table(rel) || tv_keyring_scope_of(&rel->rd_node, &scope) ||
+	result = tv_page_is_encrypted_table(rel) || tv_tablespace_scope_of(&rel->rd_node, &scope) ||
 		tv_catalog_is(table);	/* made plain by being written anew only */
 	relation_close(rel, NoLock);
 	return result;
@@ -130,7 +130,7 @@ wants_plain(const Work *work, const RelFileNode *node)
 {
 	TvKeyringScope scope;
 
-	return !work->encrypt && !tv_keyring_scope_of(node, &scope) && !is_sequence(node);
+	return !work->encrypt && !tv_tablespace_scope_of(node, &scope) && !is_sequence(node);
 }
 
 /*

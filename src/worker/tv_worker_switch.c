@@ -36,10 +36,10 @@
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
-#include "keyring/tv_keyring_scope.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
+#include "page/tv_page_tablespace.h"
 #include "vault/tv_vault.h"
 
 #define HEAP_AM_NAME "tde_heap"
@@ -219,7 +219,7 @@ choose_key(Relation rel, TvCipher cipher)
 	if (tv_keyring_lookup(&rel->rd_node, &known) && tv_keyring_key(known.key, 0, &key) &&
 		key.database == MyDatabaseId)
 		id = known.key;
-	else if (tv_keyring_scope_of(&rel->rd_node, &scope))
+	else if (tv_tablespace_scope_of(&rel->rd_node, &scope))
 	{
 		check(tv_keyring_key_in_scope(MyDatabaseId, RelationGetRelid(rel), &scope, &id, &actual, &err), &err);
 		known.released = false;
@@ -482,7 +482,7 @@ decrypt_one(Oid table)
 				(errcode(ERRCODE_TV_KEYRING),
 				 errmsg("the keyring does not know the file of table \"%s\"", RelationGetRelationName(rel)),
 				 errhint("Restore the keyring from a backup of the data directory.")));
-	in_scope = tv_keyring_scope_of(&rel->rd_node, &scope);
+	in_scope = tv_tablespace_scope_of(&rel->rd_node, &scope);
 	relation_close(rel, NoLock);
 
 	/*

@@ -52,6 +52,14 @@ check_record(const TvRecord *record, const uint8_t *bytes, size_t used,
 	}
 	if (record->type == TV_RECORD_FILE)
 		require(tv_keyring_file_mac_input(&record->u.file, input, sizeof(input)) > 0);
+	if (record->type == TV_RECORD_SCOPE)
+	{
+		uint8_t		scopes[TV_SCOPE_MAC_INPUT_MAX(1)];
+		uint16_t	first = 0;
+
+		require(tv_keyring_scope_mac_input(record->u.scope.number, &record->u.scope, &first, 1,
+										   scopes, sizeof(scopes)) > 0);
+	}
 
 	/* eight reserved bytes are not kept */
 	for (int i = 8; i < TV_KEYRING_RECORD_HEADER; i++)

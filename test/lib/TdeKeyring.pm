@@ -12,7 +12,7 @@ use Exporter ();
 use PostgreSQL::Test::Utils ();
 
 our @ISA = ('Exporter');
-our @EXPORT = qw(MASTER_KEY TABLE_KEY FILE FILE_DROPPED FILE_FORGOTTEN MASTER_KEY_RETIRED SCOPE
+our @EXPORT = qw(MASTER_KEY TABLE_KEY FILE FILE_DROPPED FILE_FORGOTTEN MASTER_KEY_RETIRED TABLE_KEY_WORK SCOPE
   keyring_records keyring_bytes keyring_record keyring_payload change_keyring table_keys_of);
 
 use constant {
@@ -25,6 +25,7 @@ use constant {
 	FILE_DROPPED       => 4,
 	FILE_FORGOTTEN     => 5,
 	MASTER_KEY_RETIRED => 7,
+	TABLE_KEY_WORK     => 10,
 	SCOPE              => 12
 };
 

@@ -52,6 +52,13 @@ $node->safe_psql('d', 'ANALYZE');
 $node->sql_is($left, $catalogs, 'what is new is encrypted', db => 'd');
 $node->safe_psql('d', $_) foreach 'VACUUM FULL pg_class', 'VACUUM FULL pg_proc', 'REINDEX TABLE pg_proc', 'VACUUM FULL pg_statistic', 'VACUUM FULL information_schema.sql_features';
 $node->sql_is($left, $catalogs, 'catalogs stay as they are', db => 'd');
+$node->sql_is(q{SELECT string_agg(DISTINCT relation::text, ' ') FROM tde_vault.encryption_status JOIN pg_class c ON c.oid = relation
+	WHERE relation::text !~ 'pg_statistic' AND (c.relnamespace = 'pg_catalog'::regnamespace OR c.relname ~ '^pg_toast_1255')},
+	'', '... those that are rewritten, too', db => 'd');
+$node->hide_token;
+$node->restart;
+$node->sql_is('SELECT count(*) > 0 FROM pg_proc', 't', '... so that one can connect while the provider is away', db => 'd');
+$node->restore_token;
 $node->kill_postmaster;
 $node->start;
 $node->sql_is($rows, $want, 'all rows are there after a crash', db => 'd');
