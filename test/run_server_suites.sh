@@ -1,7 +1,7 @@
 #!/bin/bash
-# PostgreSQL's own regression and isolation suites on encrypted tables.
+# PostgreSQL's own test suites on encrypted tables.
 #
-#	test/run_server_suites.sh SOURCE [regress] [isolation]
+#	test/run_server_suites.sh SOURCE [regress] [isolation] [recovery] [subscription] [pg_rewind]
 #
 # SOURCE is a PostgreSQL 15 source tree (apt-get source postgresql-15).  Each
 # suite runs twice on a throw-away server: without the module, and with it and
@@ -9,6 +9,11 @@
 # the expected files of SOURCE, which may be of another minor release, do not
 # matter.  Takes some minutes, so it is not part of "make test".  Needs what
 # "make test" installed.
+#
+# Without suites: regress and isolation.  The other three are TAP tests, each
+# with servers of its own, on all of which every table is encrypted
+# (test/lib/EncryptAll.pm); what passes without the module must pass with it.
+# TESTS="001 02*" picks some of them.  pg_rewind is for aes-256-xts tables.
 #
 #	KEEP=1		keep the temporary directory
 #	SPILL=1		next to no memory for sorts, hashes and temporary tables, so
@@ -161,6 +166,46 @@ run_suite()
 	grep -aE '^ *(All |[0-9]+ of )' "$out.log"
 }
 
+# run_tap SUITE plain|vault: a server suite made of TAP tests
+run_tap()
+{
+	local dir=$tmp/src/$1 out=$tmp/$1.$2 perl="perl -I $pgtest/perl -I $tmp/src/$1/t" cipher= file name pattern
+	[ "$2" = vault ] && perl="$perl -I $tmp/lib -MEncryptAll"
+	[ "$1" = pg_rewind ] && cipher=aes-256-xts
+	as_server mkdir -p "$out" "$tmp/build/tmp_check"
+	for pattern in ${TESTS:-'*'}
+	do
+		for file in "$dir"/t/$pattern*.pl
+		do
+			name=$(basename "$file" .pl)
+			as_server mkdir -p "$out/$name/tmp_check"
+			as_server env TESTDIR="$out/$name" TESTDATADIR="$out/$name" TESTLOGDIR="$out/$name/log" top_builddir="$tmp/build" \
+				PG_REGRESS="$pgtest/regress/pg_regress" REGRESS_SHLIB="$tmp/lib/regress.so" \
+				TDE_VAULT_KEY_FILE="$tmp/key" TDE_VAULT_CIPHER="$cipher" \
+				sh -c "cd '$dir' && prove --exec '$perl' '$file'" >"$out/$name.out" 2>&1
+			grep -qaE '^Result: (PASS|NOTESTS)' "$out/$name.out" && as_server rm -rf "${out:?}/$name"
+		done
+	done
+	echo "$(grep -laE '^Result: PASS' "$out"/*.out | wc -l) of $(ls "$out"/*.out | wc -l) tests passed"
+}
+
+compare_tap()
+{
+	local file name total=0 differ=0
+	for file in "$tmp/$1.plain"/*.out
+	do
+		name=$(basename "$file")
+		total=$((total + 1))
+		grep -qa '^Result: PASS' "$file" || { echo "fails without the module, too: $1 $name"; continue; }
+		grep -qa '^Result: PASS' "$tmp/$1.vault/$name" && continue
+		differ=$((differ + 1))
+		echo "differs: $1 $name"
+	done
+	echo "$1: $total tests compared, $differ differ"
+	compared=$((compared + total))
+	[ "$differ" = 0 ] && [ "$total" -gt 0 ] || failed=1
+}
+
 # result SUITE KIND TEST: its output, without what names this directory
 result()
 {
@@ -196,16 +241,37 @@ compare()
 }
 
 mkdir "$tmp/src" "$tmp/lib" "$tmp/tokens"
-cp -r "$source/src/test/regress" "$source/src/test/isolation" "$tmp/src/"
+cp -r "$source"/src/test/{regress,isolation,recovery,subscription} "$source/src/bin/pg_rewind" "$tmp/src/"
+cp "$(dirname "$0")/lib/EncryptAll.pm" "$tmp/lib/"
+openssl rand -hex 32 >"$tmp/key"
 gcc -O1 -fPIC -shared -w -I"$("$bindir/pg_config" --includedir-server)" -o "$tmp/lib/regress.so" "$source/src/test/regress/regress.c" || exit 1
 cp "$libdir/refint.so" "$libdir/autoinc.so" "$tmp/lib/"
 printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$tmp/tokens" >"$tmp/softhsm2.conf"
 printf 1234 >"$tmp/pin"
-chmod 600 "$tmp/pin"
+chmod 600 "$tmp/pin" "$tmp/key"
 [ "$(id -u)" = 0 ] && chown -R postgres: "$tmp"
 as_server softhsm2-util --init-token --free --label tdevault --so-pin 12345678 --pin 1234 >/dev/null || exit 1
 
-for kind in plain vault
+tap_suites=
+server_suites=
+for suite in $suites
+do
+	case $suite in
+		regress|isolation) server_suites+=" $suite" ;;
+		recovery|subscription|pg_rewind) tap_suites+=" $suite" ;;
+		*) echo "unknown suite \"$suite\"" >&2; failed=1; exit 1 ;;
+	esac
+done
+for suite in $tap_suites
+do
+	for kind in plain vault
+	do
+		begun=$SECONDS
+		echo "$suite, $kind: $(run_tap "$suite" $kind) ($((SECONDS - begun)) s)"
+	done
+	compare_tap "$suite"
+done
+for kind in ${server_suites:+plain vault}
 do
 	start_server $kind || { cat "$tmp/$kind.log" "$tmp/$kind/log"; failed=1; exit 1; }
 	if [ $kind = vault ] && [ -n "${STANDBY:-}" ]
@@ -213,7 +279,7 @@ do
 		start_standby || { tail "$tmp/standby/log"; failed=1; exit 1; }
 		walstart=$(as_server "$bindir/psql" -X -At -h "$tmp" -d postgres -c 'SELECT pg_current_wal_flush_lsn()')
 	fi
-	for suite in $suites
+	for suite in $server_suites
 	do
 		begun=$SECONDS
 		echo "$suite, $kind: $(run_suite "$suite" $kind) ($((SECONDS - begun)) s)"
@@ -230,7 +296,7 @@ do
 	fi
 	stop_server
 done
-for suite in $suites
+for suite in $server_suites
 do
 	compare "$suite"
 done

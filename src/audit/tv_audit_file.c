@@ -217,7 +217,7 @@ make_directory(uint64 known, TvError *err)
 		return TV_ERR_IO;
 	}
 	strlcpy(path, tv_setting_audit_directory, sizeof(path));
-	if (pg_mkdir_p(path, S_IRWXU) != 0)
+	if (pg_mkdir_p(path, pg_dir_create_mode) != 0)
 		return file_error(err, "create directory of", tv_setting_audit_directory);
 	strlcpy(path, tv_setting_audit_directory, sizeof(path));
 	get_parent_directory(path);
@@ -233,7 +233,7 @@ write_new(const char *path, const char *line, size_t len, TvAuditEnd *end, TvErr
 {
 	struct stat st;
 	TvStatus	status = TV_OK;
-	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	int			fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, pg_file_create_mode);
 
 	if (fd < 0)
 		return file_error(err, "create", path);

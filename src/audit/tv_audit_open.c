@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file_perm.h"
 #include "storage/fd.h"
 
 #include "base/tv_settings.h"
@@ -97,7 +98,7 @@ tv_audit_write_head(const TvAuditEnd *end, TvError *err)
 		return status;
 	tv_audit_path(TV_AUDIT_HEAD_NAME, path);
 	/* in place: a disk writes these few bytes at once, or not at all */
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, pg_file_create_mode);
 	if (fd < 0)
 		return tv_error(err, TV_ERR_IO, "could not open file \"%s\": %s", path, strerror(errno));
 	if (pg_pwrite(fd, bytes, sizeof(bytes), 0) != sizeof(bytes))

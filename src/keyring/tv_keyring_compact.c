@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/controldata_utils.h"
+#include "common/file_perm.h"
 #include "miscadmin.h"
 #include "replication/slot.h"
 #include "utils/timestamp.h"
@@ -163,7 +164,7 @@ compact(int old_fd, TvError *err)
 	status = tv_keyring_make_header(&header, tv_keyring_shared->header.generation + 1, err);
 	if (status != TV_OK)
 		return status;
-	copy.fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	copy.fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, pg_file_create_mode);
 	if (copy.fd < 0)
 		return tv_keyring_io_error(err, "create", TV_KEYRING_NEW_PATH);
 	LWLockAcquire(lock, LW_SHARED);

@@ -13,6 +13,7 @@
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
+#include "common/file_perm.h"
 #include "storage/fd.h"
 
 #include "base/tv_shmem.h"
@@ -35,12 +36,12 @@ create_file(TvError *err)
 	TvStatus	status;
 	int			fd;
 
-	if (mkdir(TV_KEYRING_DIR, S_IRWXU) != 0 && errno != EEXIST)
+	if (mkdir(TV_KEYRING_DIR, pg_dir_create_mode) != 0 && errno != EEXIST)
 		return tv_keyring_io_error(err, "create directory", TV_KEYRING_DIR);
 	status = tv_keyring_make_header(&header, 1, err);
 	if (status != TV_OK)
 		return status;
-	fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, pg_file_create_mode);
 	if (fd < 0)
 		return tv_keyring_io_error(err, "create", TV_KEYRING_NEW_PATH);
 	status = tv_keyring_write_header(fd, TV_KEYRING_NEW_PATH, &header, err);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/file_perm.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/timestamp.h"
@@ -49,7 +50,7 @@ write_entry(uint32 i)
 {
 	uint8		header[TV_FAILURES_HEADER_LEN];
 	uint8		bytes[TV_FAILURES_ENTRY_LEN];
-	int			fd = open(FAILURES_PATH, O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	int			fd = open(FAILURES_PATH, O_RDWR | O_CREAT | O_CLOEXEC, pg_file_create_mode);
 	struct stat st;
 	bool		done;
 

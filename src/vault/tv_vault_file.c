@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "access/xlog.h"
+#include "common/file_perm.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "storage/proc.h"
@@ -111,8 +112,8 @@ tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err)
 static TvStatus
 make_directories(TvError *err)
 {
-	if ((mkdir(TOP_DIR, S_IRWXU) != 0 && errno != EEXIST) ||
-		(mkdir(TV_VAULT_DIR, S_IRWXU) != 0 && errno != EEXIST))
+	if ((mkdir(TOP_DIR, pg_dir_create_mode) != 0 && errno != EEXIST) ||
+		(mkdir(TV_VAULT_DIR, pg_dir_create_mode) != 0 && errno != EEXIST))
 		return tv_io_error(err, "create directory", TV_VAULT_DIR);
 	return tv_sync_directory(TOP_DIR, err);
 }
@@ -128,7 +129,7 @@ write_new(Oid database, const uint8 *data, size_t len, TvError *err)
 	if (status != TV_OK)
 		return status;
 	path_of(database, ".new", path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, pg_file_create_mode);
 	if (fd < 0)
 		return tv_io_error(err, "create", path);
 	errno = 0;

@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils qw(system_log system_or_bail);
+use PostgreSQL::Test::Utils qw(system_log system_or_bail check_mode_recursive);
 use Test::More;
 
 my $node = TdeVault->create('main', initdb => ['-k'], streaming => 1,
@@ -160,5 +160,18 @@ $node->start;
 intact($node, 'at the end');
 $node->sql_is('SELECT count(DISTINCT relation) FROM tde_vault.encryption_status', $encrypted, 'as many encrypted relations as at the beginning');
 $node->stop;
+
+# A data directory that the group may read (initdb -g), so that somebody else
+# makes its backups: they need keyring, sidecars, policy and audit log, too.
+my $group = TdeVault->create('group', initdb => ['-g']);
+$group->safe_psql('postgres', $_) foreach (
+	'CREATE ROLE sec LOGIN', 'CREATE TABLE t (v text) USING tde_heap', q{INSERT INTO t VALUES ('x')}, 'GRANT vault_admin TO sec',
+	'CALL tde_vault.enable_vault()', q{CREATE TEMP TABLE spill USING tde_heap AS SELECT repeat('x', 2000) FROM generate_series(1, 1000)});
+$group->psql('postgres', q{CALL tde_vault.unlock_realm('none', 'wrong')});
+$group->restart;
+$group->sql_is('SELECT v FROM t', 'x', 'a table in a data directory for a group');
+$group->stop;
+ok(-e $group->data_dir . "/tde_vault/$_", "there is $_") foreach ('keyring', 'vault', 'audit');
+ok(check_mode_recursive($group->data_dir, 0750, 0640), 'all files are for the group to read');
 
 done_testing();

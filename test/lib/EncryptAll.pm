@@ -1,0 +1,42 @@
+# EncryptAll.pm
+#
+# Loaded by "perl -MEncryptAll", it makes every server that the server's own TAP
+# tests set up one in which all tables are encrypted:  right after initdb the
+# extension is made in the template database and in postgres, with a master key
+# for the cluster, and tde_heap becomes the default access method.
+#
+#	TDE_VAULT_CIPHER	cipher of the tables; default: the module's
+#	TDE_VAULT_KEY_FILE	the file with the master key
+#
+package EncryptAll;
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+
+my $init = \&PostgreSQL::Test::Cluster::init;
+
+sub encrypted_init
+{
+	my ($self, @params) = @_;
+
+	$init->($self, @params);
+	$self->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = 'tde_vault'
+tde_vault.key_provider = 'file:$ENV{TDE_VAULT_KEY_FILE}'
+CONF
+	$self->append_conf('postgresql.conf', "tde_vault.cipher = '$ENV{TDE_VAULT_CIPHER}'") if $ENV{TDE_VAULT_CIPHER};
+	$self->start;
+	$self->safe_psql($_, 'CREATE EXTENSION tde_vault') foreach 'template1', 'postgres';
+	$self->safe_psql('postgres', q{CALL tde_vault.create_master_key('cluster_key', NULL, true)});
+	$self->stop;
+	$self->append_conf('postgresql.conf', 'default_table_access_method = tde_heap');
+	return;
+}
+
+{
+	no warnings 'redefine';
+	*PostgreSQL::Test::Cluster::init = \&encrypted_init;
+}
+
+1;
