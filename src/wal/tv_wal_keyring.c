@@ -29,13 +29,17 @@
 
 /*
  * Ask the next checkpoint to sync the keyring.  Not to wait for room in the
- * checkpointer's queue: it may be waiting for the lock that we hold.
+ * checkpointer's queue: it may be waiting for the lock that we hold.  Without
+ * fsync a checkpoint would ask nobody (sync.c, ProcessSyncRequests), and the
+ * record be cut off after a crash, though WAL does not bring it back.
  */
 static bool
 register_sync(void)
 {
 	FileTag		tag;
 
+	if (!enableFsync)
+		return false;
 	memset(&tag, 0, sizeof(tag));
 	tag.handler = SYNC_HANDLER_MD;
 	tag.forknum = TV_KEYRING_FORK;
