@@ -189,6 +189,23 @@ run_tap()
 	echo "$(grep -laE '^Result: PASS' "$out"/*.out | wc -l) of $(ls "$out"/*.out | wc -l) tests passed"
 }
 
+# TAP tests that must differ, and why
+is_known()
+{
+	case $1/$2 in
+		recovery/027_stream_regress)
+			echo "its database is made from template0, without the extension; STANDBY=1 regress is that test" ;;
+		recovery/032_relfilenode_reuse)
+			echo "moves a database with encrypted tables to another tablespace, which is refused" ;;
+		recovery/039_end_of_wal)
+			echo "wants no log of hint bits (wal_log_hints is forced on) where it writes broken records" ;;
+		subscription/004_sync)
+			echo "counts the tables of a publication FOR ALL TABLES: the extension has one" ;;
+		*)
+			return 1 ;;
+	esac
+}
+
 compare_tap()
 {
 	local file name total=0 differ=0
@@ -196,8 +213,10 @@ compare_tap()
 	do
 		name=$(basename "$file")
 		total=$((total + 1))
-		grep -qa '^Result: PASS' "$file" || { echo "fails without the module, too: $1 $name"; continue; }
+		grep -qaE '^Result: (PASS|NOTESTS)' "$file" || { echo "fails without the module, too: $1 $name"; continue; }
+		grep -qa '^Result: NOTESTS' "$file" && continue
 		grep -qa '^Result: PASS' "$tmp/$1.vault/$name" && continue
+		is_known "$1" "${name%.out}" >"$tmp/why" && echo "differs, as it must: $1 ${name%.out} $(cat "$tmp/why")" && continue
 		differ=$((differ + 1))
 		echo "differs: $1 $name"
 	done
