@@ -134,10 +134,16 @@ check_stack(const TvAnswer *answer, Oid relid)
 /*
  * The vault's answer.  A session that was given an unlock ticket uses it when
  * it first meets something locked.
+ *
+ * Memberships of roles are catalogs: that others have changed them this process
+ * learns when it takes a lock that it does not have yet (lmgr.c,
+ * LockRelationOid), and a FETCH in a transaction takes none.
  */
 static void
 ask(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
 {
+	if (IsTransactionState())
+		AcceptInvalidationMessages();
 	tv_vault_ask_columns(relid, action, columns, answer);
 	if (likely(answer->verdict != TV_ANSWER_LOCKED) || !tv_vault_ticket_waits())
 		return;

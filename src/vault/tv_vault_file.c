@@ -70,8 +70,8 @@ read_bytes(Oid database, uint8 **data, size_t *len, TvError *err)
 	return tv_vault_policy_damaged(err, database, TV_ERR_CORRUPT, "could not be read whole");
 }
 
-TvStatus
-tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err)
+static TvStatus
+read_once(Oid database, TvPolicy **policy, TvError *err)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_VAULT_FILE);
 	TvVaultDatabase known;
@@ -104,6 +104,24 @@ tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err)
 	free(data);
 	if (status == TV_OK && !known.verified)
 		tv_vault_shared_verified(&known, *policy);
+	return status;
+}
+
+/*
+ * While a file is opened that was the latest, its successor may take its place,
+ * and its anchor is removed (tv_vault_seal.c): that is no damage.
+ */
+TvStatus
+tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err)
+{
+	uint64		generation;
+	TvStatus	status;
+
+	do
+	{
+		generation = tv_vault_generation();
+		status = read_once(database, policy, err);
+	} while (status != TV_OK && generation != tv_vault_generation());
 	return status;
 }
 
