@@ -6,6 +6,9 @@
 
 #include <unistd.h>
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_tablespace_d.h"
 #include "commands/dbcommands.h"
 #include "commands/tablespace.h"
@@ -127,6 +130,62 @@ tablespace_argument(FunctionCallInfo fcinfo)
 	return tablespace;
 }
 
+/* Those with catalogs in the tablespace, for which it is the default. */
+static void
+check_no_default(Oid tablespace)
+{
+	Relation	pg_database = table_open(DatabaseRelationId, AccessShareLock);
+	TableScanDesc scan = table_beginscan_catalog(pg_database, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (form->dattablespace == tablespace)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("tablespace \"%s\" cannot be encrypted as a whole", get_tablespace_name(tablespace)),
+					 errdetail("It is the default of database \"%s\", whose system catalogs are in it.",
+							   NameStr(form->datname)),
+					 errhint("ALTER DATABASE %s ENABLE ENCRYPTION encrypts what that has there.",
+							 quote_identifier(NameStr(form->datname)))));
+	}
+	table_endscan(scan);
+	table_close(pg_database, AccessShareLock);
+}
+
+/*
+ * What other databases have in the tablespace, background processes encrypt.
+ * Returns the names for the notice; those that have no key to do it with are
+ * warned of.
+ */
+static char *
+visit_others(Oid tablespace)
+{
+	StringInfoData names;
+	ListCell   *lc;
+
+	initStringInfo(&names);
+	foreach(lc, tv_worker_databases_in(tablespace))
+	{
+		char	   *name = get_database_name(lfirst_oid(lc));
+		TvKeyringMaster master;
+
+		if (name == NULL)
+			continue;
+		if (!tv_keyring_master_for(lfirst_oid(lc), &master))
+			ereport(WARNING,
+					(errcode(ERRCODE_TV_KEY_MISSING),
+					 errmsg("database \"%s\" has relations in the tablespace, and no master key: they stay plaintext", name),
+					 errhint("Make one, in that database or with for_cluster => true, and give the statement again.")));
+		else
+			appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "", name);
+	}
+	tv_worker_visit_databases();
+	return names.data;
+}
+
 /* encrypt_tablespace(name, cipher) */
 Datum
 tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
@@ -134,17 +193,22 @@ tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 	TvCipher	cipher = cipher_argument(tv_sql_optional_text(fcinfo, 1));
 	Oid			tablespace;
 	int			count;
+	char	   *others;
 
 	check_call(fcinfo, "ALTER TABLESPACE");
 	tablespace = tablespace_argument(fcinfo);
+	check_no_default(tablespace);
 	tv_tablespace_encrypt(tablespace, cipher, 0);
-	count = tv_worker_encrypt_tablespace(tablespace, cipher);
+	count = tv_worker_encrypt_place(tablespace, cipher);
+	others = visit_others(tablespace);
 	ereport(NOTICE,
 			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
 			 errmsg("what is new in the tablespace is encrypted from now on"),
-			 errdetail_plural("%d relation of this database is being encrypted.",
-							  "%d relations of this database are being encrypted.", count, count),
-			 errhint("See tde_vault.encryption_progress. In each other database that has relations there, give the statement again.")));
+			 errdetail_plural("%d relation of this database is being encrypted.%s%s%s",
+							  "%d relations of this database are being encrypted.%s%s%s", count, count,
+							  others[0] ? " What is there of " : "", others,
+							  others[0] ? " follows in the background." : ""),
+			 errhint("See tde_vault.encryption_progress%s.", others[0] ? ", there as well" : "")));
 	PG_RETURN_VOID();
 }
 
@@ -207,14 +271,16 @@ tv_sql_encrypt_database(PG_FUNCTION_ARGS)
 				 errhint("Make it first, in that database: CREATE MASTER KEY ENCRYPTION BY HSM KEY_ID 'id'.")));
 	tv_database_encrypt(database, (TvCipher) tv_setting_cipher);
 	if (database == MyDatabaseId)
-		count = tv_worker_encrypt_database((TvCipher) tv_setting_cipher);
+		count = tv_worker_encrypt_place(InvalidOid, (TvCipher) tv_setting_cipher);
+	else
+		tv_worker_visit_databases();
 	ereport(NOTICE,
 			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
 			 errmsg("what is new in database \"%s\" is encrypted from now on", get_database_name(database)),
+			 database != MyDatabaseId ? errdetail("What exists there follows in the background.") :
 			 errdetail_plural("%d relation that exists is being encrypted.",
 							  "%d relations that exist are being encrypted.", count, count),
-			 database == MyDatabaseId ? errhint("See tde_vault.encryption_progress.") :
-			 errhint("Give the statement in that database to encrypt what exists.")));
+			 errhint("See tde_vault.encryption_progress%s.", database == MyDatabaseId ? "" : " there")));
 	PG_RETURN_VOID();
 }
 

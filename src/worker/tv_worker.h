@@ -10,6 +10,7 @@
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 #include "crypto/tv_cipher.h"
 
@@ -27,14 +28,22 @@ extern void tv_worker_init(void);
 extern void tv_worker_encrypt(Oid table, TvCipher cipher);
 
 /*
- * Everything of this database in the tablespace, which is encrypted from now
- * on, in place, whatever its access method: tables with all that belongs to
- * them, and single indexes.  Returns their number.  Throws ERROR.
+ * Everything of this database in the tablespace (0: everything of it but its
+ * catalogs), which is encrypted from now on, in place, whatever its access
+ * method: tables with all that belongs to them, single indexes, sequences.
+ * Returns their number.  Throws ERROR.
  */
-extern int	tv_worker_encrypt_tablespace(Oid tablespace, TvCipher cipher);
+extern int	tv_worker_encrypt_place(Oid tablespace, TvCipher cipher);
 
-/* Likewise everything of this database but its catalogs; it is encrypted. */
-extern int	tv_worker_encrypt_database(TvCipher cipher);
+/*
+ * When the transaction commits: have a process look into each other database
+ * that has relations in an encrypted tablespace, or is encrypted, and switch
+ * what is not (tv_worker_visit.c).
+ */
+extern void tv_worker_visit_databases(void);
+
+/* The databases, but this one, that have files in the tablespace; OIDs. */
+extern List *tv_worker_databases_in(Oid tablespace);
 
 /* The other way; a worker begins when the transaction has committed. */
 extern void tv_worker_decrypt(Oid table);

@@ -13,6 +13,9 @@ extern PGDLLEXPORT void tv_worker_main(Datum main_arg);
 /* The launcher, one for the server. */
 extern PGDLLEXPORT void tv_worker_launcher_main(Datum main_arg);
 
+/* Looks into a database; the argument is its OID. */
+extern PGDLLEXPORT void tv_worker_visit_main(Datum main_arg);
+
 /* Goes on with rotations of master keys that were cut off. */
 extern PGDLLEXPORT void tv_worker_rotation_main(Datum main_arg);
 

@@ -34,6 +34,31 @@ typedef void (*TvWorkerChange) (TvWorkerOperation *operation, void *argument);
 extern void tv_worker_change(int i, TvWorkerChange change, void *argument);
 extern void tv_worker_set_state(int i, TvWorkerState state);
 
+/* --- tv_worker_switch.c --- */
+
+/* ERROR where nothing may be changed. */
+extern void tv_worker_check_state(const char *what);
+
+/* The steps of a switch; relations are locked exclusively.  Throw ERROR. */
+extern uint64 tv_worker_choose_key(Relation rel, TvCipher cipher);
+extern void tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher);
+extern void tv_worker_seal_family(Relation rel, TvCipher cipher);
+extern void tv_worker_adopt_sequences(Oid table);
+
+/* --- tv_worker_place.c --- */
+
+/* What is to be switched in the tablespace, 0: in the database; OIDs. */
+extern List *tv_worker_place_list(Oid tablespace);
+/* Switch one of them; false if there is nothing to do. */
+extern bool tv_worker_seal_in_place(Oid relid, TvCipher cipher);
+
+/* --- tv_worker_visit.c --- */
+
+extern void tv_worker_visit_init(void);
+
+/* For the launcher: start visits that are due.  Returns whether some wait. */
+extern bool tv_worker_start_visits(void);
+
 /* --- tv_worker_walk.c --- */
 
 /* One pass over the files of a key. */

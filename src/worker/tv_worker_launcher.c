@@ -252,7 +252,7 @@ tv_worker_launcher_main(Datum main_arg)
 	for (;;)
 	{
 		bool		standby = RecoveryInProgress();
-		bool		busy;
+		bool		busy = false;
 
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -264,9 +264,10 @@ tv_worker_launcher_main(Datum main_arg)
 		{
 			find_old_keys();
 			tv_worker_resume_rotations();
+			busy = tv_worker_start_visits();
 		}
 		forget_dropped();
-		busy = start_workers(standby);
+		busy = start_workers(standby) || busy;
 		destroy_old_versions();
 		shed_wraps();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -281,6 +282,7 @@ tv_worker_init(void)
 	BackgroundWorker worker;
 
 	tv_worker_shared_init();
+	tv_worker_visit_init();
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;

@@ -123,8 +123,8 @@ tables_of(Oid table, LOCKMODE lock, const char *what)
 	return result;
 }
 
-static void
-check_state(const char *what)
+void
+tv_worker_check_state(const char *what)
 {
 	PreventCommandIfReadOnly(what);
 	PreventCommandDuringRecovery(what);
@@ -171,8 +171,8 @@ set_access_methods(Oid table, Oid toast, const char *name)
 	CommandCounterIncrement();
 }
 
-static void
-adopt_sequences(Oid table)
+void
+tv_worker_adopt_sequences(Oid table)
 {
 	ListCell   *lc;
 
@@ -205,8 +205,8 @@ family_of(Relation rel)
  * The key to encrypt with.  A table that was decrypted gets a new version of
  * the key it had: log that recovery may read is sealed under that key.
  */
-static uint64
-choose_key(Relation rel, TvCipher cipher)
+uint64
+tv_worker_choose_key(Relation rel, TvCipher cipher)
 {
 	TvKeyringFile known;
 	TvKeyringKey key;
@@ -238,8 +238,8 @@ choose_key(Relation rel, TvCipher cipher)
 }
 
 /* From the record on, everybody seals what is written to the file. */
-static void
-seal_file(Oid relid, uint64 key, TvCipher cipher)
+void
+tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher)
 {
 	Relation	rel = relation_open(relid, AccessExclusiveLock);
 	bool		permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
@@ -259,11 +259,11 @@ seal_file(Oid relid, uint64 key, TvCipher cipher)
 							permanent ? 0 : TV_FILE_UNLOGGED, &err), &err);
 }
 
-static void
-seal_family(Relation rel, TvCipher cipher)
+void
+tv_worker_seal_family(Relation rel, TvCipher cipher)
 {
 	List	   *family = family_of(rel);
-	uint64		key = choose_key(rel, cipher);
+	uint64		key = tv_worker_choose_key(rel, cipher);
 	ListCell   *lc;
 	TvError		err;
 
@@ -271,7 +271,7 @@ seal_family(Relation rel, TvCipher cipher)
 	check(tv_keyring_set_work(key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
 							  InvalidXLogRecPtr, &err), &err);
 	foreach(lc, family)
-		seal_file(lfirst_oid(lc), key, cipher);
+		tv_worker_seal_file(lfirst_oid(lc), key, cipher);
 	check(tv_keyring_flush(&err), &err);
 	show_operation(key);
 	tv_worker_wake_at_commit();
@@ -302,12 +302,12 @@ encrypt_one(Oid table, TvCipher cipher)
 		relation_close(rel, NoLock);
 		return;
 	}
-	seal_family(rel, cipher);
+	tv_worker_seal_family(rel, cipher);
 	relation_close(rel, NoLock);
 	if (encrypted)
 		return;
 	set_access_methods(table, toast, HEAP_AM_NAME);
-	adopt_sequences(table);
+	tv_worker_adopt_sequences(table);
 	ereport(NOTICE,
 			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
 			 errmsg("WAL before %X/%X may hold rows of table \"%s\" that are not encrypted",
@@ -320,126 +320,9 @@ tv_worker_encrypt(Oid table, TvCipher cipher)
 {
 	ListCell   *lc;
 
-	check_state("ALTER TABLE ENABLE ENCRYPTION");
+	tv_worker_check_state("ALTER TABLE ENABLE ENCRYPTION");
 	foreach(lc, tables_of(table, AccessExclusiveLock, "ENABLE ENCRYPTION"))
 		encrypt_one(lfirst_oid(lc), cipher);
-}
-
-/* --- tablespaces ----------------------------------------------------------------- */
-
-/* Those of a kind in the tablespace (0: in any), in OID order. */
-static List *
-relations_in(Oid tablespace, char relkind)
-{
-	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(pg_class, ClassOidIndexId, true, NULL, 0, NULL);
-	List	   *found = NIL;
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
-
-		/* pages of other access methods may not be as the server's */
-		if (form->relkind == relkind &&
-			(!RELKIND_HAS_TABLE_AM(relkind) || form->relam == HEAP_TABLE_AM_OID) &&
-			(!OidIsValid(tablespace) || form->reltablespace == tablespace) && form->oid >= FirstNormalObjectId &&
-			form->relpersistence != RELPERSISTENCE_TEMP)
-			found = lappend_oid(found, form->oid);
-	}
-	systable_endscan(scan);
-	table_close(pg_class, AccessShareLock);
-	return found;
-}
-
-static bool
-is_sealed(Relation rel)
-{
-	TvKeyringFile known;
-
-	return tv_keyring_lookup(&rel->rd_node, &known) && !known.plain && !known.released;
-}
-
-/* Those dropped meanwhile, or sealed already, say false. */
-static bool
-seal_table_in(Oid relid, TvCipher cipher)
-{
-	Relation	rel = try_relation_open(relid, AccessExclusiveLock);
-	bool		due = rel != NULL && !is_sealed(rel);
-
-	if (due)
-	{
-		CheckTableNotInUse(rel, "ALTER TABLESPACE");
-		seal_family(rel, cipher);
-		adopt_sequences(relid);
-	}
-	if (rel != NULL)
-		relation_close(rel, NoLock);
-	return due;
-}
-
-/* Alone: its table is elsewhere, and plain. */
-static bool
-seal_index_in(Oid relid, TvCipher cipher)
-{
-	Oid			tableid = IndexGetRelation(relid, true);
-	Relation	table = OidIsValid(tableid) ? try_relation_open(tableid, AccessExclusiveLock) : NULL;
-	Relation	rel = table ? try_relation_open(relid, AccessExclusiveLock) : NULL;
-	bool		due = rel != NULL && !is_sealed(rel);
-	uint64		key;
-	TvError		err;
-
-	if (due)
-	{
-		CheckTableNotInUse(table, "ALTER TABLESPACE");
-		key = choose_key(table, cipher);
-		check(tv_keyring_set_work(key, true, false, &err), &err);
-		seal_file(relid, key, cipher);
-		check(tv_keyring_flush(&err), &err);
-		tv_worker_wake_at_commit();
-	}
-	if (rel != NULL)
-		relation_close(rel, NoLock);
-	if (table != NULL)
-		relation_close(table, NoLock);
-	return due;
-}
-
-int
-tv_worker_encrypt_tablespace(Oid tablespace, TvCipher cipher)
-{
-	int			count = 0;
-	ListCell   *lc;
-
-	check_state("ALTER TABLESPACE ENABLE ENCRYPTION");
-	/* tables first: their indexes come along */
-	foreach(lc, list_concat(relations_in(tablespace, RELKIND_RELATION),
-							relations_in(tablespace, RELKIND_MATVIEW)))
-		count += seal_table_in(lfirst_oid(lc), cipher);
-	foreach(lc, relations_in(tablespace, RELKIND_INDEX))
-		count += seal_index_in(lfirst_oid(lc), cipher);
-	return count;
-}
-
-int
-tv_worker_encrypt_database(TvCipher cipher)
-{
-	int			count = tv_worker_encrypt_tablespace(InvalidOid, cipher);
-	ListCell   *lc;
-
-	/* those that no table owns: a page each, written anew at once */
-	foreach(lc, relations_in(InvalidOid, RELKIND_SEQUENCE))
-	{
-		Relation	rel = try_relation_open(lfirst_oid(lc), AccessExclusiveLock);
-		bool		due = rel != NULL && !is_sealed(rel);
-
-		if (rel != NULL)
-			relation_close(rel, NoLock);
-		if (due)
-			tv_page_seal_sequence(lfirst_oid(lc));
-		count += due;
-	}
-	return count;
 }
 
 /* --- decryption ------------------------------------------------------------------ */
@@ -508,7 +391,7 @@ tv_worker_decrypt(Oid table)
 {
 	ListCell   *lc;
 
-	check_state("ALTER TABLE DISABLE ENCRYPTION");
+	tv_worker_check_state("ALTER TABLE DISABLE ENCRYPTION");
 	foreach(lc, tables_of(table, AccessExclusiveLock, "DISABLE ENCRYPTION"))
 		decrypt_one(lfirst_oid(lc));
 }
@@ -544,7 +427,7 @@ tv_worker_rotate(Oid table)
 {
 	ListCell   *lc;
 
-	check_state("ALTER TABLE ROTATE ENCRYPTION KEY");
+	tv_worker_check_state("ALTER TABLE ROTATE ENCRYPTION KEY");
 	foreach(lc, tables_of(table, ShareUpdateExclusiveLock, "ROTATE ENCRYPTION KEY"))
 		rotate_one(lfirst_oid(lc));
 }
