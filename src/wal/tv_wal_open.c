@@ -212,29 +212,42 @@ attempt_counters(const Attempt *a, const uint8 *prefix, uint32 from, uint32 to)
 }
 
 /*
+ * How many candidates to try at most, so that a damaged record is called so
+ * within a minute: 4 TB of WAL back, or less if the record is so large that an
+ * attempt takes long, but 16 GB at least.
+ */
+static uint32
+far_attempts(const Attempt *a)
+{
+	const uint64 bytes = UINT64CONST(1) << 35;
+
+	return Min(1 << 20, Max(1 << 12, bytes / (a->len + 1)));
+}
+
+/*
  * The same with all prefixes.  What was sealed just before it was inserted is
  * found at the first attempt, or with few of the near counters.  The far ones
  * are of a process that was stopped between the two while others wrote WAL, 4 MB
- * for each candidate: those under the prefix of the records around it are tried
- * all, the others as far as that takes some seconds.
+ * for each candidate.  (It has locked a page that it has changed, so no
+ * checkpoint can end, and all that WAL is in pg_wal.)
  */
 static TvStatus
 attempt_all(const Attempt *a)
 {
 	enum
 	{
-		NEAR = 8,
-		FAR = 1 << 24,			/* 64 TB */
-		OTHERS = 1 << 26		/* attempts in all */
+		NEAR = 8
 	};
+	const uint32 far = far_attempts(a);
 	uint8		prefix[TV_WAL_PREFIX_LEN];
 	TvStatus	status = TV_ERR_AUTH;
 	uint32		n;
 
 	for (n = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(n, prefix); n++)
 		status = attempt_counters(a, prefix, 0, NEAR);
+	/* most likely under the prefix of the records around it */
 	for (uint32 i = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(i, prefix); i++)
-		status = attempt_counters(a, prefix, NEAR, i == 0 ? FAR : OTHERS / n);
+		status = attempt_counters(a, prefix, NEAR, i == 0 ? far : far / n);
 	return status;
 }
 
