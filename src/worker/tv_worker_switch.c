@@ -36,6 +36,7 @@
 
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
+#include "page/tv_page_catalog.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
@@ -80,7 +81,8 @@ check_table(Relation rel, const char *what)
 	if (IsSystemRelation(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog", RelationGetRelationName(rel))));
+				 errmsg("permission denied: \"%s\" is a system catalog", RelationGetRelationName(rel)),
+				 errhint("System catalogs are encrypted all together: CALL tde_vault.seal_catalogs().")));
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -428,6 +430,14 @@ tv_worker_rotate(Oid table)
 	ListCell   *lc;
 
 	tv_worker_check_state("ALTER TABLE ROTATE ENCRYPTION KEY");
+	/* the one statement that there is for a system catalog */
+	if (tv_catalog_is(table) && superuser() && get_rel_relkind(table) == RELKIND_RELATION &&
+		tv_catalog_is_sealed(table))
+	{
+		LockRelationOid(table, ShareUpdateExclusiveLock);
+		rotate_one(table);
+		return;
+	}
 	foreach(lc, tables_of(table, ShareUpdateExclusiveLock, "ROTATE ENCRYPTION KEY"))
 		rotate_one(lfirst_oid(lc));
 }
