@@ -162,38 +162,44 @@ decode_short(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *use
 	return TV_OK;
 }
 
-/* What has one spelling is accepted in no other. */
+/*
+ * What has one spelling is accepted in no other.  Every record that is read comes
+ * here, so its bytes are taken as they stand, their number being checked.
+ */
 static TvStatus
 decode_compact(const uint8_t *data, size_t len, uint16_t spare, TvWalTrailer *trailer,
 			   size_t *used)
 {
 	uint8_t		code = spare >> SPARE_RMGR_SHIFT;
-	TvReader	r;
+	uint16_t	epoch = (spare >> SPARE_EPOCH_SHIFT) & SPARE_EPOCH_MAX;
+	const uint8_t *at;
 
-	trailer->form = TV_WAL_FORM_COMPACT;
-	trailer->epoch = (spare >> SPARE_EPOCH_SHIFT) & SPARE_EPOCH_MAX;
 	if (code == 0)
 		return TV_ERR_VERSION;
-	*used = COMPACT_LEN + (trailer->epoch == 0 ? 2 : 0) + (code == RMGR_IN_TRAILER ? 1 : 0);
+	*used = COMPACT_LEN + (epoch == 0 ? 2 : 0) + (code == RMGR_IN_TRAILER ? 1 : 0);
 	if (len < *used)
 		return TV_ERR_TRUNCATED;
-	tv_reader_init(&r, data + len - *used, *used);
-	tv_read_bytes(&r, trailer->tag, TV_TAG_LEN);
-	if (trailer->epoch == 0)
+	at = data + len - *used;
+	memcpy(trailer->tag, at, TV_TAG_LEN);
+	at += TV_TAG_LEN;
+	if (epoch == 0)
 	{
-		trailer->epoch = tv_read_u16(&r);
-		if (trailer->epoch <= SPARE_EPOCH_MAX || trailer->epoch > EPOCH_MASK)
+		epoch = (uint16_t) (at[0] | at[1] << 8);
+		at += 2;
+		if (epoch <= SPARE_EPOCH_MAX || epoch > EPOCH_MASK)
 			return TV_ERR_CORRUPT;
 	}
 	if (code == RMGR_IN_TRAILER)
 	{
-		trailer->rmid = tv_read_u8(&r);
+		trailer->rmid = *at++;
 		if (rmgr_code(trailer->rmid) != RMGR_IN_TRAILER)
 			return TV_ERR_CORRUPT;
 	}
 	else
 		trailer->rmid = code == RMGR_XLOG ? 0 : code + RMGR_OFFSET;
-	trailer->counter = (spare & 0xff) | (uint16_t) (tv_read_u8(&r) << 8);
+	trailer->form = TV_WAL_FORM_COMPACT;
+	trailer->epoch = epoch;
+	trailer->counter = (uint16_t) ((spare & 0xff) | *at << 8);
 	return TV_OK;
 }
 
@@ -227,55 +233,4 @@ tv_wal_trailer_decode(const uint8_t *data, size_t len, uint16_t spare,
 			return TV_ERR_CORRUPT;	/* it is not told by a trailer's end */
 	}
 	return TV_ERR_VERSION;
-}
-
-static uint8_t *
-put16(uint8_t *out, uint16_t value)
-{
-	out[0] = (uint8_t) value;
-	out[1] = (uint8_t) (value >> 8);
-	return out + 2;
-}
-
-static uint8_t *
-put32(uint8_t *out, uint32_t value)
-{
-	return put16(put16(out, (uint16_t) value), (uint16_t) (value >> 16));
-}
-
-static uint8_t *
-put64(uint8_t *out, uint64_t value)
-{
-	return put32(put32(out, (uint32_t) value), (uint32_t) (value >> 32));
-}
-
-uint8_t *
-tv_wal_aad_head(const TvWalHead *head, uint8_t *out)
-{
-	*out++ = head->form;
-	*out++ = head->rmid;
-	*out++ = head->info;
-	*out++ = head->blocks;
-	out = put16(out, head->epoch);
-	out = put16(out, head->origin);
-	out = put32(out, head->xid);
-	out = put32(out, head->toplevel_xid);
-	out = put32(out, head->main_len);
-	return put64(out, head->key);
-}
-
-uint8_t *
-tv_wal_aad_block(const TvWalBlock *block, uint8_t *out)
-{
-	*out++ = block->id;
-	*out++ = block->flags;
-	*out++ = block->image_info;
-	out = put16(out, block->data_len);
-	out = put16(out, block->image_len);
-	out = put16(out, block->hole_offset);
-	out = put16(out, block->hole_length);
-	out = put32(out, block->tablespace);
-	out = put32(out, block->database);
-	out = put32(out, block->relation);
-	return put32(out, block->block);
 }

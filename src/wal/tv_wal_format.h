@@ -12,6 +12,9 @@
 #ifndef TV_WAL_FORMAT_H
 #define TV_WAL_FORMAT_H
 
+#include <endian.h>
+#include <string.h>
+
 #include "base/tv_status.h"
 #include "crypto/tv_cipher.h"
 
@@ -106,8 +109,63 @@ typedef struct TvWalBlock
 	uint32_t	block;
 } TvWalBlock;
 
-/* Both append to the bytes at out and return the position after them. */
-extern uint8_t *tv_wal_aad_head(const TvWalHead *head, uint8_t *out);
-extern uint8_t *tv_wal_aad_block(const TvWalBlock *block, uint8_t *out);
+static inline uint8_t *
+tv_wal_put16(uint8_t *out, uint16_t value)
+{
+	value = htole16(value);
+	memcpy(out, &value, sizeof(value));
+	return out + sizeof(value);
+}
+
+static inline uint8_t *
+tv_wal_put32(uint8_t *out, uint32_t value)
+{
+	value = htole32(value);
+	memcpy(out, &value, sizeof(value));
+	return out + sizeof(value);
+}
+
+static inline uint8_t *
+tv_wal_put64(uint8_t *out, uint64_t value)
+{
+	value = htole64(value);
+	memcpy(out, &value, sizeof(value));
+	return out + sizeof(value);
+}
+
+/*
+ * Both append to the bytes at out and return the position after them.  Inline,
+ * as they are part of each record that is written or read.
+ */
+static inline uint8_t *
+tv_wal_aad_head(const TvWalHead *head, uint8_t *out)
+{
+	*out++ = head->form;
+	*out++ = head->rmid;
+	*out++ = head->info;
+	*out++ = head->blocks;
+	out = tv_wal_put16(out, head->epoch);
+	out = tv_wal_put16(out, head->origin);
+	out = tv_wal_put32(out, head->xid);
+	out = tv_wal_put32(out, head->toplevel_xid);
+	out = tv_wal_put32(out, head->main_len);
+	return tv_wal_put64(out, head->key);
+}
+
+static inline uint8_t *
+tv_wal_aad_block(const TvWalBlock *block, uint8_t *out)
+{
+	*out++ = block->id;
+	*out++ = block->flags;
+	*out++ = block->image_info;
+	out = tv_wal_put16(out, block->data_len);
+	out = tv_wal_put16(out, block->image_len);
+	out = tv_wal_put16(out, block->hole_offset);
+	out = tv_wal_put16(out, block->hole_length);
+	out = tv_wal_put32(out, block->tablespace);
+	out = tv_wal_put32(out, block->database);
+	out = tv_wal_put32(out, block->relation);
+	return tv_wal_put32(out, block->block);
+}
 
 #endif							/* TV_WAL_FORMAT_H */

@@ -4,6 +4,7 @@
  */
 #include "wal/tv_wal_open.h"
 
+#include "access/xlogutils.h"
 #include "common/relpath.h"
 #include "utils/palloc.h"
 
@@ -28,7 +29,14 @@ move(char *part, size_t len, uint8 *pos, Direction direction)
 	return pos + len;
 }
 
-/* In the order of the record's bytes (xlogreader.c, DecodeXLogRecord). */
+/*
+ * In the order of the record's bytes (xlogreader.c, DecodeXLogRecord).
+ *
+ * Images are large, and are not put back in recovery: there the record takes
+ * them from where they were decrypted (RestoreBlockImage copies them once
+ * more).  A process that recovers seals nothing, so they stay there until the
+ * next record is opened.
+ */
 static void
 move_payload(DecodedXLogRecord *record, uint32 main_len, uint8 *pos, Direction direction)
 {
@@ -38,7 +46,12 @@ move_payload(DecodedXLogRecord *record, uint32 main_len, uint8 *pos, Direction d
 
 		if (!block->in_use)
 			continue;
-		if (block->has_image)
+		if (block->has_image && direction == SCATTER && InRecovery)
+		{
+			block->bkp_image = (char *) pos;
+			pos += block->bimg_len;
+		}
+		else if (block->has_image)
 			pos = move(block->bkp_image, block->bimg_len, pos, direction);
 		if (block->has_data)
 			pos = move(block->data, block->data_len, pos, direction);
@@ -130,15 +143,10 @@ no_key(const DecodedXLogRecord *record, const TvWalTrailer *trailer, TvError *er
 	return TV_WAL_NO_KEY;
 }
 
-/*
- * Fill in what a short trailer leaves out about the key.  As tv_wal_seal.c,
- * sealed_file().
- */
-static bool
-find_key(const DecodedXLogRecord *record, TvWalTrailer *trailer)
+/* The file whose key the record is under.  As tv_wal_seal.c, sealed_file(). */
+static TvWalFile *
+file_of(const DecodedXLogRecord *record)
 {
-	TvKeyringKey version;
-
 	for (int i = 0; i <= record->max_block_id; i++)
 	{
 		TvWalFile  *file;
@@ -146,16 +154,41 @@ find_key(const DecodedXLogRecord *record, TvWalTrailer *trailer)
 		if (!record->blocks[i].in_use)
 			continue;
 		file = tv_wal_file(&record->blocks[i].rnode);
-		if (!file->known)
-			continue;
+		if (file->known)
+			return file;
+	}
+	return NULL;
+}
+
+/*
+ * The context for a record about file, and in the trailer what it leaves out
+ * about the key.  NULL with *err set.
+ */
+static const TvCipherContext *
+context_of(TvWalFile *file, TvWalTrailer *trailer, TvError *err)
+{
+	TvKeyringKey version;
+
+	if (trailer->form != TV_WAL_FORM_FULL)
+	{
 		trailer->key = file->key;
 		trailer->cipher = file->cipher;
-		if (trailer->epoch != file->epoch && !file->unlogged &&
-			tv_keyring_key(file->key, trailer->epoch, &version))
+		if (likely(trailer->epoch == file->epoch))
+			return tv_wal_file_context(file, err);
+		if (!file->unlogged && tv_keyring_key(file->key, trailer->epoch, &version))
 			trailer->cipher = tv_wal_cipher(version.cipher);
-		return true;
 	}
-	return false;
+	return tv_wal_key_context(trailer->key, trailer->epoch, (TvCipher) trailer->cipher, err);
+}
+
+/* The payload if it is in one piece: a page image and nothing else. */
+static const uint8 *
+single_piece(const DecodedXLogRecord *record, uint32 main_len)
+{
+	const DecodedBkpBlock *block = &record->blocks[0];
+
+	return record->max_block_id == 0 && block->in_use && block->has_image &&
+		!block->has_data && main_len == 0 ? (const uint8 *) block->bkp_image : NULL;
 }
 
 /* A record as it is being decrypted. */
@@ -175,9 +208,15 @@ typedef struct Attempt
 static TvStatus
 attempt(const Attempt *a)
 {
-	move_payload(a->record, a->main_len, a->payload, GATHER);
+	const uint8 *sealed = single_piece(a->record, a->main_len);
+
+	if (sealed == NULL)
+	{
+		move_payload(a->record, a->main_len, a->payload, GATHER);
+		sealed = a->payload;
+	}
 	return tv_cipher_open(a->context, a->trailer->nonce, a->aad, a->aad_len,
-						  a->payload, a->payload, a->len, a->trailer->tag);
+						  sealed, a->payload, a->len, a->trailer->tag);
 }
 
 /*
@@ -272,6 +311,7 @@ TvWalResult
 tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 {
 	const TvCipherContext *context;
+	TvWalFile  *file = NULL;
 	size_t		used;
 	size_t		len;
 	uint32		main_len;
@@ -281,11 +321,11 @@ tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 	status = tv_wal_trailer_of(record, trailer, &used);
 	if (status != TV_OK)
 		return damaged(record, status, err);
-	if (trailer->form != TV_WAL_FORM_FULL && !find_key(record, trailer))
+	if (trailer->form != TV_WAL_FORM_FULL && (file = file_of(record)) == NULL)
 		return TV_WAL_KEY_GONE;
 	main_len = record->main_data_len - used;
 	len = payload_len(record, main_len);
-	context = tv_wal_key_context(trailer->key, trailer->epoch, (TvCipher) trailer->cipher, err);
+	context = context_of(file, trailer, err);
 	if (context == NULL)
 		return no_key(record, trailer, err);
 	payload = tv_wal_buffer(len);

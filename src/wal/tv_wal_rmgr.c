@@ -81,14 +81,17 @@ redo_opened(XLogReaderState *reader, DecodedXLogRecord *record)
 {
 	uint8		info = record->header.xl_info & ~XLR_INFO_MASK;
 	DecodedBkpBlock *bucket = &record->blocks[0];
+	bool		is_cleanup;
 
-	if (record->header.xl_rmid == RM_HASH_ID &&
+	is_cleanup = record->header.xl_rmid == RM_HASH_ID &&
 		(info == XLOG_HASH_DELETE || info == XLOG_HASH_SQUEEZE_PAGE ||
 		 info == XLOG_HASH_MOVE_PAGE_CONTENTS) &&
-		record->max_block_id >= 0 && bucket->in_use && !bucket->has_image)
+		record->max_block_id >= 0 && bucket->in_use && !bucket->has_image;
+	if (unlikely(is_cleanup))
 		tv_page_lost_allow(&bucket->rnode, bucket->blkno);
 	GetRmgr(record->header.xl_rmid).rm_redo(reader);
-	tv_page_lost_allow(NULL, 0);
+	if (unlikely(is_cleanup))
+		tv_page_lost_allow(NULL, 0);
 
 	for (int i = 0; tv_page_lost_any() && i <= record->max_block_id; i++)
 	{
