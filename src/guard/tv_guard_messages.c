@@ -58,7 +58,8 @@ is_ours(int code)
 static bool
 may_hold_rows(const ErrorData *edata)
 {
-	return edata->sqlerrcode != 0 && !is_ours(edata->sqlerrcode) && (tv_guard_touched() || tv_guard_handled()) &&
+	return edata->sqlerrcode != 0 && !is_ours(edata->sqlerrcode) &&
+		(tv_guard_touched() || tv_guard_handled() || tv_vault_user_has_realm()) &&
 		(quotes_data(edata->sqlerrcode) || edata->detail != NULL || edata->detail_log != NULL ||
 		 edata->context != NULL || edata->elevel >= ERROR);
 }
@@ -66,31 +67,65 @@ may_hold_rows(const ErrorData *edata)
 static void
 emit_redacted(const ErrorData *edata)
 {
-	emitting = true;
-	PG_TRY();
-	{
-		ereport(LOG_SERVER_ONLY,
-				(errcode(edata->sqlerrcode),
-				 quotes_data(edata->sqlerrcode) ?
-				 errmsg("%s: message left out", error_severity(edata->elevel)) :
-				 errmsg("%s:  %s", error_severity(edata->elevel), edata->message),
-				 errdetail_log("Details are left out: the session uses protected tables."),
-				 errhidestmt(true), errhidecontext(true)));
-	}
-	PG_FINALLY();
-	{
-		emitting = false;
-	}
-	PG_END_TRY();
+	ereport(LOG_SERVER_ONLY,
+			(errcode(edata->sqlerrcode),
+			 quotes_data(edata->sqlerrcode) ?
+			 errmsg("%s: message left out", error_severity(edata->elevel)) :
+			 errmsg("%s:  %s", error_severity(edata->elevel), edata->message),
+			 errdetail_log("Details are left out: the session uses protected tables."),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+/*
+ * What log_statement and log_min_duration_statement tell of a statement comes
+ * with the values of its parameters (postgres.c, errdetail_params), before the
+ * statement has met a table.
+ */
+static bool
+has_parameters(const ErrorData *edata)
+{
+	return edata->sqlerrcode == 0 && edata->detail != NULL && edata->funcname != NULL &&
+		(strcmp(edata->funcname, "exec_bind_message") == 0 || strcmp(edata->funcname, "exec_execute_message") == 0) &&
+		(tv_guard_handled() || tv_vault_user_has_realm());
+}
+
+static void
+emit_without_parameters(const ErrorData *edata)
+{
+	ereport(LOG_SERVER_ONLY,
+			(errmsg_internal("%s", edata->message),
+			 errdetail_log("Parameters are left out: the role is authorized for a realm."),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+/* Writes the message itself, if it must not be written as it is. */
+static void
+redact(ErrorData *edata)
+{
+	if (may_hold_rows(edata))
+		emit_redacted(edata);
+	else if (has_parameters(edata))
+		emit_without_parameters(edata);
+	else
+		return;
+	edata->output_to_server = false;
 }
 
 static void
 emit_log(ErrorData *edata)
 {
-	if (!emitting && edata->output_to_server && edata->elevel < FATAL && may_hold_rows(edata))
+	if (!emitting && edata->output_to_server && edata->elevel < FATAL)
 	{
-		emit_redacted(edata);
-		edata->output_to_server = false;
+		emitting = true;		/* also while the vault is asked */
+		PG_TRY();
+		{
+			redact(edata);
+		}
+		PG_FINALLY();
+		{
+			emitting = false;
+		}
+		PG_END_TRY();
 	}
 	if (next_emit_log)
 		next_emit_log(edata);

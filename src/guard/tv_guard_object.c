@@ -439,6 +439,9 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 		check_users(class, object);
 	if (class == LargeObjectRelationId)
 		tv_guard_large_object_altered(object);
+	/* its owner's place in the vault is what it applies changes by */
+	if (class == SubscriptionRelationId && !tv_vault_is_admin())
+		tv_guard_refuse("changing a subscription", "Subscribe in a database without a vault.");
 	if (class == NamespaceRelationId)
 		tv_guard_require_schema(object, TV_ACTION_ALTER);
 	if (class == InheritsRelationId || class == RelationRelationId)

@@ -11,12 +11,14 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/plancat.h"
+#include "parser/analyze.h"
 #include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -27,6 +29,7 @@
 #include "guard/tv_guard_internal.h"
 
 static ExecutorCheckPerms_hook_type next_check_perms = NULL;
+static post_parse_analyze_hook_type next_analyze = NULL;
 static ExecutorStart_hook_type next_start = NULL;
 static ExecutorRun_hook_type next_run = NULL;
 static get_relation_info_hook_type next_relation_info = NULL;
@@ -461,6 +464,16 @@ check_planned(const RangeTblEntry *rte)
 		tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
 }
 
+/* Before parameters are bound, which the log would have. */
+static void
+analyzed(ParseState *pstate, Query *query, JumbleState *jumble)
+{
+	if (next_analyze)
+		next_analyze(pstate, query, jumble);
+	if (unlikely(tv_vault_on_anywhere()) && IsTransactionState())
+		tv_vault_look_at_user();
+}
+
 static void
 relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
@@ -491,6 +504,8 @@ tv_guard_query_init(void)
 {
 	next_check_perms = ExecutorCheckPerms_hook;
 	ExecutorCheckPerms_hook = check_perms;
+	next_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = analyzed;
 	next_start = ExecutorStart_hook;
 	ExecutorStart_hook = executor_start;
 	next_run = ExecutorRun_hook;

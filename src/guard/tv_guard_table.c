@@ -97,8 +97,7 @@ is_server_process(void)
 		case B_WAL_SENDER:
 			return false;
 		case B_BG_WORKER:
-			return IsLogicalWorker() ||
-				(MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, "tde_vault") == 0);
+			return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, "tde_vault") == 0;
 		default:
 			return true;
 	}
@@ -165,8 +164,12 @@ check_table(Relation rel, TvHeapUse use)
 		remember(relid, use);
 		return;
 	}
-	/* rules are for the statement, which the outer rings have seen if it has a query */
-	tv_guard_recheck(relid, action, tv_guard_no_column(), tv_guard_executor_depth() == 0);
+	/*
+	 * Rules are for the statement, which the outer rings have seen if it has a
+	 * query, and of which a subscription has none.
+	 */
+	tv_guard_recheck(relid, action, tv_guard_no_column(),
+					 tv_guard_executor_depth() == 0 && !IsLogicalWorker());
 	remember(relid, use);
 }
 

@@ -126,6 +126,14 @@ extern void tv_vault_admin_named(void);
  */
 extern bool tv_vault_role_protected(Oid role);
 
+/*
+ * Has the authenticated user, locked or not, a place in any realm here: what it
+ * types may be rows of one?  As it was when tv_vault_look_at_user() was called
+ * last, in a transaction; asking reads nothing, also while an error is reported.
+ */
+extern bool tv_vault_user_has_realm(void);
+extern void tv_vault_look_at_user(void);
+
 /* Is the function one that a protected relation runs (frozen closure)? */
 extern bool tv_vault_function_frozen(Oid function);
 

@@ -11,6 +11,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
+#include "replication/logicalworker.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -61,7 +62,8 @@ answer_for_realm(const TvVaultLocal *local, uint32 i, TvAction action, TvAnswer 
 	else
 	{
 		access = tv_vault_realm_access(local, i);
-		if ((access->authorized && !realm->password) || tv_vault_unlocked(local, realm->id))
+		/* nobody can give a password to what applies a subscription's changes: its owner's place does */
+		if ((access->authorized && (!realm->password || IsLogicalWorker())) || tv_vault_unlocked(local, realm->id))
 			found.verdict = TV_ANSWER_ALLOW;
 		else if (access->authorized || access->password_until || access->emergency_until)
 		{
@@ -195,6 +197,34 @@ tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer)
 			 (rule->kind == TV_OBJECT_SCHEMA && rule->object == schema)))
 			answer_for_rule(local, i, action, answer);
 	}
+}
+
+static bool user_has_realm = false;
+
+void
+tv_vault_look_at_user(void)
+{
+	static uint64 generation = 0;
+	static uint32 version = 0;
+	const TvVaultLocal *local = tv_vault_current();
+
+	if (generation == tv_vault_generation() && version == local->version)
+		return;
+	user_has_realm = local->state == TV_VAULT_LOST;
+	for (uint32 i = 0; tv_vault_on() && local->policy != NULL && i < local->policy->n_realms && !user_has_realm; i++)
+	{
+		const TvRealmCache *access = tv_vault_realm_access(local, i);
+
+		user_has_realm = access->authorized || access->password_until != 0 || access->emergency_until != 0;
+	}
+	generation = tv_vault_generation();
+	version = tv_vault_current()->version;
+}
+
+bool
+tv_vault_user_has_realm(void)
+{
+	return tv_vault_on_anywhere() && user_has_realm;
 }
 
 /* Is role authorized for the realm, by itself or as a member, or by a password? */
