@@ -18,6 +18,7 @@
 #	KEEP=1		keep the temporary directory
 #	SPILL=1		next to no memory for sorts, hashes and temporary tables, so
 #				that as much as possible goes through sealed temporary files
+#	CATALOGS=1	the system catalogs of the databases are encrypted, too
 #	STANDBY=1	the encrypted server has a streaming standby, and
 #				wal_consistency_checking = all compares every page that WAL
 #				changes there; at the end the standby's pages are verified, and
@@ -98,6 +99,14 @@ start_server()
 			-c "CALL tde_vault.create_master_key('cluster_key', NULL, true)" || return 1
 		as_server "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h "$tmp" -d postgres \
 			-c 'ALTER SYSTEM SET default_table_access_method = tde_heap' -c 'SELECT pg_reload_conf()' >/dev/null
+		[ -z "${CATALOGS:-}" ] && return
+		# pg_regress makes its databases from template0
+		for sql in 'ALTER DATABASE template0 ALLOW_CONNECTIONS true' 'CREATE EXTENSION tde_vault' 'CALL tde_vault.seal_catalogs()' \
+			'ALTER DATABASE template0 ALLOW_CONNECTIONS false'
+		do
+			as_server "$bindir/psql" -X -q -v ON_ERROR_STOP=1 -h "$tmp" \
+				-d "$(case $sql in ALTER*) echo postgres ;; *) echo template0 ;; esac)" -c "$sql" || return 1
+		done
 	fi
 }
 

@@ -130,6 +130,34 @@ $node->safe_psql('d', 'CHECKPOINT');
 $after = where_found($old, qr{^base/});
 is(join(' ', grep { $after->{$_} ne '' } sort keys %$after), '', 'in no file of it');
 
+# --- somebody who can write files ---------------------------------------------
+
+# All catalogs share a key; a page is still only good where it belongs.
+{
+	my @path = map { $node->relation_path($_, db => 'd') } 'pg_proc', 'pg_attribute';
+	my @sidecar = map { $node->sidecar_path($_, db => 'd') } 'pg_proc', 'pg_attribute';
+	my $plain_proc = $node->relation_path('pg_proc');
+	$node->stop;
+	my @page = map { $node->read_page($_, 3) } @path;
+	my @entry = map { $node->read_entry($_, 3) } @sidecar;
+	foreach (
+		[ 'a page of another catalog', $page[1], $entry[1], qr/authentication tag verification failed/ ],
+		[ 'a changed bit', TdeVault::flip_bit($page[0], 5000), $entry[0], qr/authentication tag verification failed/ ],
+		[ 'a plain page', $node->read_page($plain_proc, 3), $entry[0], qr/page of an encrypted relation is not encrypted/ ])
+	{
+		my ($what, $bad, $with, $error) = @$_;
+		$node->write_page($path[0], 3, $bad);
+		$node->write_entry($sidecar[0], 3, $with);
+		$node->start;
+		$node->sql_fails('SELECT sum(length(prosrc)) FROM pg_proc', 'XX001|\?{5}', $error, "$what is refused", db => 'd');
+		$node->stop;
+	}
+	$node->write_page($path[0], 3, $page[0]);
+	$node->write_entry($sidecar[0], 3, $entry[0]);
+	$node->start;
+	$node->sql_is($works, 't|t|t|1', 'put back', db => 'd');
+}
+
 # --- the key is away ---------------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE DATABASE other TEMPLATE template0; CREATE DATABASE gone TEMPLATE d');
