@@ -69,3 +69,4 @@ demo:
 
 bench:
 	test/bench/run
+	test/bench/rotate
