@@ -121,6 +121,24 @@ $node->safe_psql('postgres', 'ALTER TABLE ALL IN TABLESPACE pln SET TABLESPACE e
 $node->sql_is(q{SELECT count(*) FROM tde_vault.plaintext_files WHERE tablespace IN ('enc', 'own')}, '0', 'ALTER TABLE ALL IN TABLESPACE');
 $node->sql_is("SELECT count(*) FROM moving WHERE v = '$moving'; SELECT count(*) FROM p_toast", "1000\n20", 'with all rows');
 
+# --- databases ------------------------------------------------------------------
+
+# Not the home of one, whose catalogs would be in it.
+$node->sql_fails($_, '0A000', qr/encrypted tablespace "enc" cannot be the default of a database/, $_)
+  foreach 'CREATE DATABASE resident TABLESPACE enc', 'CREATE DATABASE resident TABLESPACE enc STRATEGY file_copy', 'ALTER DATABASE template1 SET TABLESPACE enc';
+
+# Nor are files that are bound to their place moved raw with a database.
+my $resident = TdeVault::marker('resident');
+$node->create_database('mover');
+$node->safe_psql('mover', <<"SQL");
+CREATE TABLE inside (id serial PRIMARY KEY USING INDEX TABLESPACE enc, v text) USING heap TABLESPACE enc;
+INSERT INTO inside (v) SELECT '$resident' || g FROM generate_series(1, 1000) g;
+SQL
+$node->sql_fails('ALTER DATABASE mover SET TABLESPACE pln', '0A000|55006', qr/cannot be moved to another tablespace: it holds encrypted tables/, 'ALTER DATABASE mover SET TABLESPACE');
+$node->safe_psql('mover', 'ALTER TABLE ALL IN TABLESPACE enc SET TABLESPACE pg_default; ALTER INDEX ALL IN TABLESPACE enc SET TABLESPACE pg_default; DROP TABLE inside');
+$node->safe_psql('postgres', 'CHECKPOINT');
+$node->safe_psql('postgres', 'DROP DATABASE mover');
+
 # --- crashes ------------------------------------------------------------------
 
 my $late = TdeVault::marker('late');

@@ -52,6 +52,12 @@ INSERT INTO t2 SELECT * FROM t;
 SQL
 }
 
+foreach my $node ($sealed, $control)
+{
+	mkdir $node->basedir . '/space' or die;
+	$node->safe_psql('postgres', "CREATE TABLESPACE space LOCATION '" . $node->basedir . "/space'");
+}
+
 # Temporary files under the data directory, and their bytes.
 sub temporary_files
 {
@@ -100,6 +106,7 @@ sub wait_for_pause
 # [ name, settings, query of a cursor ]
 my @cursors = (
 	[ 'sort', '', 'SELECT id, v FROM t ORDER BY v' ],
+	[ 'sort in a tablespace', 'SET temp_tablespaces = space', 'SELECT id, v FROM t ORDER BY v' ],
 	[ 'sort, backward', '', 'SELECT id, v FROM t ORDER BY v DESC', 'SCROLL' ],
 	[ 'hash join', 'SET enable_mergejoin = off; SET enable_nestloop = off', 'SELECT a.id, b.v FROM t a JOIN t2 b USING (v)' ],
 	[ 'hash aggregate', 'SET enable_sort = off', 'SELECT min(id) AS id, v FROM t GROUP BY v' ],
