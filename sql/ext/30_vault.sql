@@ -35,6 +35,11 @@ CREATE PROCEDURE tde_vault.grant_vault_password(
 LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_grant_vault_password';
 COMMENT ON PROCEDURE tde_vault.grant_vault_password(text, text, text, interval, text) IS
     'without a password, one is generated and shown this once';
+CREATE PROCEDURE tde_vault.set_vault_password(
+    realm text, role text, password text, valid_for interval DEFAULT NULL)
+LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_set_vault_password';
+COMMENT ON PROCEDURE tde_vault.set_vault_password(text, text, text, interval) IS
+    'the same with a password that is given, and no answer';
 CREATE PROCEDURE tde_vault.revoke_vault_password(realm text, role text)
 LANGUAGE C AS 'MODULE_PATHNAME', 'tv_sql_revoke_vault_password';
 CREATE PROCEDURE tde_vault.unlock_realm(realm text, password text)

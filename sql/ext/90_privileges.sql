@@ -36,7 +36,7 @@ BEGIN
             'enable_vault', 'disable_vault', 'create_realm', 'drop_realm',
             'realm_add', 'realm_remove', 'realm_owner', 'realm_description',
             'realm_mode', 'realm_authorize', 'realm_revoke',
-            'grant_vault_password', 'revoke_vault_password', 'unlock_realm',
+            'grant_vault_password', 'set_vault_password', 'revoke_vault_password', 'unlock_realm',
             'lock_realm', 'unlock_challenge', 'unlock_response',
             'emergency_unlock', 'approve_emergency_unlock', 'review_emergency_unlock',
             'create_command_rule', 'alter_command_rule', 'drop_command_rule',

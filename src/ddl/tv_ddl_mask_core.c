@@ -24,7 +24,8 @@ static const struct
 	int			argument;
 }			twins[] = {
 	{"unlock_realm", 1},
-	{"grant_vault_password", 2}
+	{"grant_vault_password", 2},
+	{"set_vault_password", 2}
 };
 
 static bool
@@ -183,7 +184,7 @@ mark_role_password(TvDdlToken *token)
 bool
 tv_ddl_body_is_suspect(const char *body)
 {
-	static const char *const names[] = {"unlock_realm", "grant_vault_password", "pin-value"};
+	static const char *const names[] = {"unlock_realm", "grant_vault_password", "set_vault_password", "pin-value"};
 	const char *found = body;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

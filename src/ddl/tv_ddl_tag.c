@@ -38,6 +38,7 @@ static const struct
 	{"realm_authorize", "ALTER REALM"},
 	{"realm_revoke", "ALTER REALM"},
 	{"grant_vault_password", "GRANT VAULT PASSWORD"},
+	{"set_vault_password", "GRANT VAULT PASSWORD"},
 	{"revoke_vault_password", "REVOKE VAULT PASSWORD"},
 	{"unlock_realm", "UNLOCK REALM"},
 	{"lock_realm", "LOCK REALM"},

@@ -259,8 +259,7 @@ drop_realm(Parser *p)
 static bool
 grant_password(Parser *p)
 {
-	if (!(calls(p, "grant_vault_password") && word(p, "on") && realm(p) &&
-		  word(p, "to") && role_argument(p, "role")))
+	if (!(word(p, "on") && realm(p) && word(p, "to") && role_argument(p, "role")))
 		return false;
 	for (;;)
 	{
@@ -275,9 +274,11 @@ grant_password(Parser *p)
 		if (!fits)
 			return false;
 	}
-	/* parameters before an OUT parameter have no defaults */
-	if (!has_argument(p, "password"))
-		(void) argument(p, "password", TV_DDL_ARGUMENT_NULL, p->next);
+	if (has_argument(p, "password"))
+		return calls(p, "set_vault_password") && end_of_statement(p);
+	/* one is made and shown; parameters before an OUT parameter have no defaults */
+	(void) calls(p, "grant_vault_password");
+	(void) argument(p, "password", TV_DDL_ARGUMENT_NULL, p->next);
 	if (!has_argument(p, "valid_for"))
 		(void) argument(p, "valid_for", TV_DDL_ARGUMENT_NULL, p->next);
 	return argument(p, "generated", TV_DDL_ARGUMENT_NULL, p->next) && end_of_statement(p);

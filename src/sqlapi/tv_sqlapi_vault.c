@@ -29,6 +29,7 @@ PG_FUNCTION_INFO_V1(tv_sql_realm_mode);
 PG_FUNCTION_INFO_V1(tv_sql_realm_authorize);
 PG_FUNCTION_INFO_V1(tv_sql_realm_revoke);
 PG_FUNCTION_INFO_V1(tv_sql_grant_vault_password);
+PG_FUNCTION_INFO_V1(tv_sql_set_vault_password);
 PG_FUNCTION_INFO_V1(tv_sql_revoke_vault_password);
 PG_FUNCTION_INFO_V1(tv_sql_unlock_realm);
 PG_FUNCTION_INFO_V1(tv_sql_lock_realm);
@@ -194,15 +195,14 @@ wipe_text(char *text)
 		tv_secret_wipe(text, strlen(text));
 }
 
-Datum
-tv_sql_grant_vault_password(PG_FUNCTION_ARGS)
+/* What both of them do: the password that was generated, or NULL. */
+static char *
+grant_password(FunctionCallInfo fcinfo, char *password)
 {
 	char	   *realm = required_text(fcinfo, 0, "realm");
 	char	   *role = required_text(fcinfo, 1, "role");
-	char	   *password = tv_sql_optional_text(fcinfo, 2);
 	Interval   *valid_for = PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3);
 	char	   *generated = NULL;
-	Datum		result;
 
 	PG_TRY();
 	{
@@ -213,6 +213,22 @@ tv_sql_grant_vault_password(PG_FUNCTION_ARGS)
 		wipe_text(password);
 	}
 	PG_END_TRY();
+	return generated;
+}
+
+Datum
+tv_sql_set_vault_password(PG_FUNCTION_ARGS)
+{
+	(void) grant_password(fcinfo, required_text(fcinfo, 2, "password"));
+	PG_RETURN_VOID();
+}
+
+Datum
+tv_sql_grant_vault_password(PG_FUNCTION_ARGS)
+{
+	char	   *generated = grant_password(fcinfo, tv_sql_optional_text(fcinfo, 2));
+	Datum		result;
+
 	result = one_column(fcinfo, generated ? CStringGetTextDatum(generated) : (Datum) 0, generated == NULL);
 	wipe_text(generated);
 	return result;

@@ -61,6 +61,11 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO called VALUES (md5(grant_vault_password.password));
 END $$;
+CREATE PROCEDURE tde_vault.set_vault_password(realm text, role text, password text, valid_for interval DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO called VALUES (md5(set_vault_password.password));
+END $$;
 CREATE ROLE someone;
 SQL
 
@@ -122,6 +127,8 @@ arrives($_)
 	"CALL tde_vault.unlock_realm('r', '{}'::varchar)",
 	"SET search_path = tde_vault, public; CALL unlock_realm('r', CAST('{}' AS text))",
 	"CALL tde_vault.grant_vault_password('r', 'someone', '{}', NULL, NULL)",
+	"CALL tde_vault.set_vault_password('r', 'someone', '{}')",
+	"CALL tde_vault.set_vault_password(password => '{}', realm => 'r', role => 'someone')",
 	"DO \$\$ BEGIN UNLOCK REALM r PASSWORD '{}'; END \$\$",
 	"DO 'BEGIN UNLOCK REALM r PASSWORD ''{}''; END'",
 	"DO \$\$ BEGIN EXECUTE 'UNLOCK REALM r PASSWORD ''{}'''; END \$\$",
