@@ -118,5 +118,6 @@ void
 tv_audit_init(void)
 {
 	tv_audit_file_init();
+	tv_audit_anchor_init();
 	tv_audit_keys_init();
 }

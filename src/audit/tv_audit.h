@@ -61,6 +61,20 @@ extern void tv_audit(const TvAuditEvent *event, bool durable);
  */
 extern bool tv_audit_nothrow(const TvAuditEvent *event, bool durable);
 
+/*
+ * Tell the keyring how far the log has got, so that a log that is put back as
+ * it was before is noticed.  now: if that has moved; else if it is due, too.
+ * Does not throw; false (and a message in the server's log) if it could not.
+ * A sync of the log, one of the keyring, one of WAL.
+ */
+extern bool tv_audit_anchor(bool now);
+
+/*
+ * A server that was started from a base backup begins its series, so that
+ * after the next start it is known which log is its own.  Does not throw.
+ */
+extern void tv_audit_begin_copy(void);
+
 /* In _PG_init. */
 extern void tv_audit_init(void);
 

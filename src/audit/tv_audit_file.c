@@ -324,6 +324,37 @@ begin_file(TvAuditEnd *end, bool start, uint64 missing, TvAuditHeadState head,
 	return TV_OK;
 }
 
+/* Is the log that was found, and that goes on, the one that the keyring knows? */
+static TvStatus
+ask_keyring(TvAuditEnd *end, uint64 *known, TvAuditHeadState *state, const char **reason, TvError *err)
+{
+	TvAuditHead anchor;
+	uint64		found = end->sequence;
+	bool		holds = true;
+	TvStatus	status = tv_audit_anchor_read(&anchor, err);
+
+	if (status == TV_ERR_NO_KEY)
+		return TV_OK;
+	if (status == TV_ERR_AUTH)
+	{
+		*state = TV_AUDIT_HEAD_FORGED;
+		*reason = "what the keyring knows of the log is damaged or forged";
+		return TV_OK;
+	}
+	if (status == TV_OK && anchor.sequence <= found)
+		status = tv_audit_holds(&anchor, &holds, err);
+	if (status != TV_OK)
+		return status;
+	*known = Max(*known, anchor.sequence);
+	end->file = Max(end->file, anchor.file);
+	if (!holds)
+	{
+		*state = TV_AUDIT_HEAD_REPLACED;
+		*reason = "the log is not the one that the keyring knows";
+	}
+	return TV_OK;
+}
+
 /* The first event after a start, or after the log was changed from outside. */
 static TvStatus
 open_log(uint64 key, TvError *err)
@@ -360,6 +391,9 @@ open_log(uint64 key, TvError *err)
 		default:
 			return err->status;
 	}
+	status = ask_keyring(&end, &known, &state, &reason, err);
+	if (status != TV_OK)
+		return status;
 	end.file = Max(end.file, shared->end.file);
 	missing = known > end.sequence ? known - end.sequence : 0;
 	if (missing > 0)
@@ -558,8 +592,22 @@ prepare(uint64 *key, TvError *err)
 	{
 		(void) tv_audit_find_end(&end, &ignored);
 		(void) tv_audit_read_head(&head, &ignored);
+		(void) tv_audit_anchor_read(&head, &ignored);
 	}
 	return status;
+}
+
+TvStatus
+tv_audit_settle(TvAuditEnd *end, TvError *err)
+{
+	LWLock	   *lock = tv_shmem_lock(TV_LOCK_AUDIT);
+	uint32		failures;
+
+	LWLockAcquire(lock, LW_SHARED);
+	*end = shared->end;
+	failures = pg_atomic_read_u32(&shared->failures);
+	LWLockRelease(lock);
+	return wait_durable(end->sequence, failures, err);
 }
 
 TvStatus
@@ -572,6 +620,7 @@ tv_audit_append(const char *body, size_t len, bool durable, TvError *err)
 	uint64		sequence;
 	uint32		failures;
 	TimestampTz now = GetCurrentTimestamp();
+	bool		opened;
 	TvStatus	status;
 
 	if (cap > TV_AUDIT_LINE_MAX)
@@ -582,7 +631,8 @@ tv_audit_append(const char *body, size_t len, bool durable, TvError *err)
 	buf = palloc(cap);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (shared->end.file == 0 || shared->reopen)
+	opened = shared->end.file == 0 || shared->reopen;
+	if (opened)
 		status = open_log(key, err);
 	else if (shared->end.key != key || is_full(cap, now))
 		status = next_file(key, err);
@@ -601,5 +651,8 @@ tv_audit_append(const char *body, size_t len, bool durable, TvError *err)
 	pfree(buf);
 	if (status == TV_OK && durable)
 		status = wait_durable(sequence, failures, err);
+	/* what was lost before is on record now: from here on it is this log */
+	if (status == TV_OK && opened)
+		(void) tv_audit_anchor(true);
 	return status;
 }

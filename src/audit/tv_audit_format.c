@@ -241,7 +241,7 @@ tv_audit_link_parse(const char *line, size_t len, TvAuditLink *out)
 	expect(&scan, ",\"missing\":");
 	out->missing = scan_number(&scan, UINT64_MAX);
 	expect(&scan, ",\"head\":");
-	out->head = (uint32_t) scan_number(&scan, TV_AUDIT_HEAD_FORGED);
+	out->head = (uint32_t) scan_number(&scan, TV_AUDIT_HEAD_REPLACED);
 	expect(&scan, ",\"chain\":\"");
 	scan_hex(&scan, out->chain, TV_AUDIT_CHAIN_LEN);
 	expect(&scan, "\"},");
@@ -284,6 +284,7 @@ tv_audit_head_encode(const TvAuditHead *head, uint8_t out[TV_AUDIT_HEAD_LEN])
 	tv_write_u64(&w, head->bytes);
 	tv_write_u64(&w, head->sequence);
 	tv_write_bytes(&w, head->chain, TV_AUDIT_CHAIN_LEN);
+	tv_write_u32(&w, head->timeline);
 }
 
 TvStatus
@@ -305,6 +306,7 @@ tv_audit_head_decode(const uint8_t *data, size_t len, TvAuditHead *head)
 	head->bytes = tv_read_u64(&r);
 	head->sequence = tv_read_u64(&r);
 	tv_read_bytes(&r, head->chain, TV_AUDIT_CHAIN_LEN);
+	head->timeline = tv_read_u32(&r);
 	if (r.failed || memcmp(magic, HEAD_MAGIC, sizeof(magic)) != 0)
 		return TV_ERR_CORRUPT;
 	if (version > TV_AUDIT_VERSION)

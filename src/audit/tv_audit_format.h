@@ -32,7 +32,8 @@ typedef enum TvAuditHeadState
 {
 	TV_AUDIT_HEAD_KNOWN = 0,	/* it was there, or nothing was before this line */
 	TV_AUDIT_HEAD_MISSING = 1,
-	TV_AUDIT_HEAD_FORGED = 2	/* or damaged */
+	TV_AUDIT_HEAD_FORGED = 2,	/* or damaged */
+	TV_AUDIT_HEAD_REPLACED = 3	/* the log is not the one that the keyring knows */
 } TvAuditHeadState;
 
 /* What the first line of a file says of itself and of the file before it. */
@@ -50,7 +51,7 @@ typedef struct TvAuditLink
 
 /*
  * The head: how far the log is known to reach.  A log that ends before it was
- * cut off.
+ * cut off.  In the head file, and as the log's anchor in the keyring.
  */
 #define TV_AUDIT_HEAD_LEN 128
 #define TV_AUDIT_HEAD_COVERED 96	/* bytes that its MAC covers */
@@ -63,6 +64,7 @@ typedef struct TvAuditHead
 	uint64_t	bytes;			/* of that file */
 	uint64_t	sequence;		/* of its last line */
 	uint8_t		chain[TV_AUDIT_CHAIN_LEN];
+	uint32_t	timeline;		/* in the keyring; 0 in the head file */
 } TvAuditHead;
 
 /* Bytes before the body in what a chain value is computed of. */

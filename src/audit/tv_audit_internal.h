@@ -54,7 +54,29 @@ extern void tv_audit_file_init(void);
 /* Path of a file of the log. */
 extern void tv_audit_path(const char *name, char path[MAXPGPATH]);
 
+/*
+ * Where the log ends, when all of that is on disk.  Only after tv_audit_end()
+ * was true.
+ */
+extern TvStatus tv_audit_settle(TvAuditEnd *end, TvError *err);
+
+/* --- tv_audit_anchor.c: how far the keyring knows it to reach --- */
+
+extern void tv_audit_anchor_init(void);
+
+/*
+ * What the keyring knows of this server's log.  TV_ERR_NO_KEY: nothing (on a
+ * standby, after it was promoted, in a copy); TV_ERR_AUTH: it was forged.
+ */
+extern TvStatus tv_audit_anchor_read(TvAuditHead *anchor, TvError *err);
+
 /* --- tv_audit_open.c: where did the log end? --- */
+
+/* MAC of an encoded head. */
+extern TvStatus tv_audit_head_mac(uint64 key, const uint8 *bytes, uint8 *mac, TvError *err);
+
+/* Is the line of the head in the log, whose end is after it? */
+extern TvStatus tv_audit_holds(const TvAuditHead *head, bool *holds, TvError *err);
 
 /* Find the end of the log on disk.  May call the provider for an old key. */
 extern TvStatus tv_audit_find_end(TvAuditEnd *end, TvError *err);

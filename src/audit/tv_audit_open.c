@@ -73,8 +73,8 @@ tv_audit_list(TvError *err)
 	return names;
 }
 
-static TvStatus
-head_mac(uint64 key, const uint8 *bytes, uint8 *mac, TvError *err)
+TvStatus
+tv_audit_head_mac(uint64 key, const uint8 *bytes, uint8 *mac, TvError *err)
 {
 	return tv_keyring_mac_for(key, TV_PURPOSE_AUDIT, bytes, TV_AUDIT_HEAD_COVERED, mac, err);
 }
@@ -93,7 +93,7 @@ tv_audit_write_head(const TvAuditEnd *end, TvError *err)
 
 	memcpy(head.chain, end->chain, sizeof(head.chain));
 	tv_audit_head_encode(&head, bytes);
-	status = head_mac(end->key, bytes, bytes + TV_AUDIT_HEAD_COVERED, err);
+	status = tv_audit_head_mac(end->key, bytes, bytes + TV_AUDIT_HEAD_COVERED, err);
 	if (status != TV_OK)
 		return status;
 	tv_audit_path(TV_AUDIT_HEAD_NAME, path);
@@ -130,7 +130,7 @@ tv_audit_read_head(TvAuditHead *head, TvError *err)
 	status = tv_audit_head_decode(bytes, got, head);
 	if (status != TV_OK)
 		return tv_error(err, TV_ERR_AUTH, "file \"%s\" is damaged", path);
-	status = head_mac(head->key, bytes, mac, err);
+	status = tv_audit_head_mac(head->key, bytes, mac, err);
 	if (status == TV_OK && !tv_equal_secret(mac, bytes + TV_AUDIT_HEAD_COVERED, TV_MAC_LEN))
 		status = tv_error(err, TV_ERR_AUTH, "file \"%s\" was forged", path);
 	return status;
@@ -173,6 +173,51 @@ follow(TvAuditLines *lines, TvAuditEnd *end, TvError *err)
 		end->sequence = line.sequence;
 		end->bytes = lines->offset;
 	}
+	return err->status;
+}
+
+/* The line with that number in a file, if its first one is not behind it. */
+static TvStatus
+look_in_file(const char *name, uint64 sequence, bool *begins_before, TvAuditLine *found, TvError *err)
+{
+	TvAuditLines lines;
+	TvAuditLine line;
+	const char *text;
+	size_t		len;
+
+	*begins_before = false;
+	if (tv_audit_lines_begin(&lines, name, PG_INT64_MAX, err) != TV_OK)
+		return err->status;
+	while ((text = tv_audit_lines_next(&lines, &len, err)) != NULL)
+	{
+		if (tv_audit_line_parse(text, len, &line) != TV_OK || line.sequence > sequence)
+			break;
+		*begins_before = true;
+		if (line.sequence == sequence)
+		{
+			*found = line;
+			break;
+		}
+	}
+	tv_audit_lines_end(&lines);
+	return err->status;
+}
+
+TvStatus
+tv_audit_holds(const TvAuditHead *head, bool *holds, TvError *err)
+{
+	char	  **names = tv_audit_list(err);
+	TvAuditLine found = {0};
+	bool		begins_before = false;
+	int			n = 0;
+
+	*holds = false;
+	while (names[n] != NULL)
+		n++;
+	while (err->status == TV_OK && n > 0 && !begins_before)
+		(void) look_in_file(names[--n], head->sequence, &begins_before, &found, err);
+	*holds = found.sequence == head->sequence && found.log_id == head->log_id &&
+		tv_equal_secret(found.chain, head->chain, sizeof(found.chain));
 	return err->status;
 }
 

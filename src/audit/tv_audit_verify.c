@@ -21,6 +21,8 @@ typedef struct Walk
 	TvAuditEnd	at;				/* the last right line */
 	TvAuditEnd	live;			/* where this run of the server has got to */
 	bool		running;		/* live is known */
+	TvAuditHead anchor;			/* what the keyring knows of the log */
+	TvStatus	anchored;		/* if this is TV_OK */
 	char		bad_id[64];		/* of the line that is not right, if there is one */
 	const char *bad_reason;
 	uint64		torn_lines;		/* recorded as such */
@@ -66,6 +68,8 @@ check_link(Walk *walk, const TvAuditLine *line, const TvAuditLink *link, uint32 
 		name_bad(walk, walk->bad_id, walk->bad_reason);
 	else if (link->head == TV_AUDIT_HEAD_FORGED)
 		name_bad(walk, id, "the head file was damaged or forged: whether records are missing before this one cannot be told");
+	else if (link->head == TV_AUDIT_HEAD_REPLACED)
+		name_bad(walk, id, "the log before this record was not the one that the keyring knows: it was put in its place");
 	else
 	{
 		if (link->head == TV_AUDIT_HEAD_MISSING && walk->headless[0] == '\0')
@@ -143,6 +147,14 @@ walk_line(Walk *walk, const char *text, size_t len, uint32 number, uint64 log_id
 	at->torn = 0;
 	memcpy(at->chain, chain, sizeof(chain));
 	walk->check->records++;
+	if (walk->anchored == TV_OK && line.sequence == walk->anchor.sequence &&
+		(line.log_id != walk->anchor.log_id ||
+		 !tv_equal_secret(chain, walk->anchor.chain, sizeof(chain))))
+	{
+		not_right(walk, text, len, NULL);
+		name_bad(walk, walk->bad_id, "the log is not the one that the keyring knows: it was put in its place");
+		return false;
+	}
 	return true;
 }
 
@@ -209,6 +221,13 @@ check_end(Walk *walk, TvError *err)
 	else if (walk->running && (walk->live.sequence != walk->at.sequence ||
 							   !tv_equal_secret(walk->live.chain, walk->at.chain, TV_AUDIT_CHAIN_LEN)))
 		name_bad(walk, NULL, "records are missing at the end of the log");
+	else if (walk->anchored == TV_OK && !walk->running && walk->anchor.sequence > walk->at.sequence)
+		name_bad(walk, NULL, "records are missing at the end of the log");
+	else if (walk->anchored == TV_ERR_AUTH)
+	{
+		name_bad(walk, NULL, "what the keyring knows of the log is damaged or forged: whether records are missing cannot be told");
+		walk->check->first_bad[0] = '\0';
+	}
 	if (!walk->check->ok)
 		return;
 
@@ -241,9 +260,18 @@ tv_audit_check(TvAuditCheck *check, TvError *err)
 	memset(check, 0, sizeof(*check));
 	check->ok = true;
 	err->status = TV_OK;
+	/* before the end: it moves on, and is never behind */
+	walk.anchored = tv_audit_anchor_read(&walk.anchor, err);
+	if (walk.anchored != TV_OK && walk.anchored != TV_ERR_AUTH && walk.anchored != TV_ERR_NO_KEY)
+		return walk.anchored;
+	err->status = TV_OK;
 	walk.running = tv_audit_end(&walk.live);
 	if (!walk.running && access(tv_setting_audit_directory, F_OK) != 0)
+	{
+		if (walk.anchored == TV_OK)
+			name_bad(&walk, NULL, "the log is missing");
 		return TV_OK;
+	}
 	names = tv_audit_list(err);
 	for (int i = 0; err->status == TV_OK && check->ok && names[i] != NULL; i++)
 	{

@@ -319,6 +319,8 @@ typedef enum TvKeyringService
 	TV_SERVICE_SCOPES = 2		/* what is encrypted as a whole: tv_keyring_scope.c */
 } TvKeyringService;
 
+#define TV_SERVICE_LAST TV_SERVICE_SCOPES
+
 /*
  * The key of a service, made if there is none: under the cluster's master key
  * or, failing that, master key fallback or (0) this database's.  Checks once per server start that its
@@ -330,6 +332,19 @@ extern TvStatus tv_keyring_service_key(TvKeyringService service, uint64 fallback
 
 /* Is there one? */
 extern bool tv_keyring_find_service(TvKeyringService service, uint64 *key);
+
+/* --- how far what a service keeps elsewhere had got (tv_keyring_anchor.c) --- */
+
+/*
+ * Remember bytes (TV_ANCHOR_LEN), durably, in place of what was remembered for
+ * the service.  The keyring does not look into them, nor authenticate them.
+ */
+extern TvStatus tv_keyring_set_anchor(TvKeyringService service, const uint8 *bytes, TvError *err);
+/* Copy them out; false if there are none. */
+extern bool tv_keyring_anchor(TvKeyringService service, uint8 bytes[TV_ANCHOR_LEN]);
+
+/* Did this server start from a base backup, whose files are not of one moment? */
+extern bool tv_keyring_from_backup(void);
 
 /* --- the random part of nonces (tv_keyring_nonce.c) --- */
 

@@ -315,6 +315,11 @@ encode_payload(TvWriter *w, const TvRecord *record)
 			tv_write_u16(w, record->u.key_work.flags);
 			tv_write_u64(w, record->u.key_work.since);
 			return;
+		case TV_RECORD_ANCHOR:
+			tv_write_u32(w, record->u.anchor.service);
+			tv_write_u64(w, record->u.anchor.lsn);
+			tv_write_bytes(w, record->u.anchor.bytes, TV_ANCHOR_LEN);
+			return;
 	}
 	w->failed = true;
 }
@@ -367,6 +372,11 @@ decode_payload(TvReader *r, uint16_t version, TvRecord *record)
 			record->u.key_work.id = tv_read_u64(r);
 			record->u.key_work.flags = tv_read_u16(r);
 			record->u.key_work.since = tv_read_u64(r);
+			return;
+		case TV_RECORD_ANCHOR:
+			record->u.anchor.service = tv_read_u32(r);
+			record->u.anchor.lsn = tv_read_u64(r);
+			tv_read_bytes(r, record->u.anchor.bytes, TV_ANCHOR_LEN);
 			return;
 	}
 	r->failed = true;
@@ -462,7 +472,7 @@ tv_keyring_record_decode(const uint8_t *data, size_t len, uint64_t pos,
 	version = tv_read_u16(&r);
 	(void) tv_read_u64(&r);
 	if (!is_known_version(record->type, version) || record->type < TV_RECORD_MASTER_KEY ||
-		record->type > TV_RECORD_SCOPE)
+		record->type > TV_RECORD_ANCHOR)
 		return TV_ERR_VERSION;
 	r.len = total - TV_KEYRING_CHECK_LEN;
 	decode_payload(&r, version, record);

@@ -55,7 +55,8 @@ typedef enum TvRecordType
 	TV_RECORD_TABLE_KEY_FLOOR = 9,	/* the oldest version that a page may have */
 	TV_RECORD_TABLE_KEY_WORK = 10,	/* pages are to be brought up to date */
 	TV_RECORD_FILE_RELEASED = 11,	/* file is plain; old WAL may need the key */
-	TV_RECORD_SCOPE = 12		/* everything new in a tablespace is encrypted */
+	TV_RECORD_SCOPE = 12,		/* everything new in a tablespace is encrypted */
+	TV_RECORD_ANCHOR = 13		/* how far what is kept elsewhere had got */
 } TvRecordType;
 
 typedef struct TvMasterKeyRecord
@@ -167,6 +168,16 @@ typedef struct TvScopeRecord
 	uint8_t		mac[TV_KEYRING_MAC_LEN];	/* of all scopes, with this change */
 } TvScopeRecord;
 
+#define TV_ANCHOR_LEN 128
+
+/* The last one of a service counts.  The bytes are the service's. */
+typedef struct TvAnchorRecord
+{
+	uint32_t	service;		/* TvKeyringService */
+	uint64_t	lsn;			/* WAL position where it was made */
+	uint8_t		bytes[TV_ANCHOR_LEN];
+} TvAnchorRecord;
+
 typedef struct TvRecord
 {
 	TvRecordType type;
@@ -181,6 +192,7 @@ typedef struct TvRecord
 		TvScopeRecord scope;
 		TvKeyFloorRecord key_floor;
 		TvKeyWorkRecord key_work;
+		TvAnchorRecord anchor;
 	}			u;
 } TvRecord;
 

@@ -105,6 +105,7 @@ typedef struct TvKeyringShared
 	uint32		n_dropped;		/* of n_files */
 	uint32		n_prefixes;		/* ever applied; the newest are kept */
 	uint8		prefixes[TV_PREFIX_MAX][TV_NONCE_PREFIX_LEN];
+	TvAnchorRecord anchors[TV_SERVICE_LAST + 1];	/* by service; service 0: none */
 	uint32		file_top;		/* slots ever used */
 	uint32		key_top;
 	uint32		file_free;
@@ -196,6 +197,11 @@ extern int	tv_keyring_sweep_versions(XLogRecPtr redo);
 /* --- tv_keyring_nonce.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
 extern bool tv_keyring_has_prefix(const TvNoncePrefixRecord *record);
 extern void tv_keyring_apply_prefix(const TvNoncePrefixRecord *record);
+
+/* --- tv_keyring_anchor.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+extern bool tv_keyring_knows_anchor(const TvAnchorRecord *record);
+extern bool tv_keyring_is_newest_anchor(const TvAnchorRecord *record);
+extern TvStatus tv_keyring_apply_anchor(const TvAnchorRecord *record, TvError *err);
 
 /* --- tv_keyring_load.c --- */
 /* Read the whole file into the tables; in the postmaster, throws FATAL. */

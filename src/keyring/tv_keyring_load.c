@@ -179,6 +179,15 @@ cut_uncommitted(uint64 end, bool from_backup)
 				 errdetail("The write-ahead log has what is missing.")));
 }
 
+/* Of this postmaster; its children inherit it. */
+static bool from_backup = false;
+
+bool
+tv_keyring_from_backup(void)
+{
+	return from_backup;
+}
+
 void
 tv_keyring_load(void)
 {
@@ -189,7 +198,6 @@ tv_keyring_load(void)
 	size_t		len;
 	size_t		counts;			/* bytes of it that do */
 	bool		clean;
-	bool		from_backup;
 	uint64		end;
 	XLogRecPtr	redo = tv_keyring_completed_checkpoint(&clean);
 	struct stat st;

@@ -223,6 +223,8 @@ stamp(TvRecord *record)
 		record->u.removal.lsn = lsn;
 	else if (record->type == TV_RECORD_TABLE_KEY_FLOOR)
 		record->u.key_floor.lsn = lsn;
+	else if (record->type == TV_RECORD_ANCHOR)
+		record->u.anchor.lsn = lsn;
 }
 
 /* Write a record to the end of the file fd, and apply it. */

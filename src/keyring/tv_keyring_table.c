@@ -483,6 +483,8 @@ tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err)
 			return TV_OK;
 		case TV_RECORD_SCOPE:
 			return tv_keyring_apply_scope(&record->u.scope, err);
+		case TV_RECORD_ANCHOR:
+			return tv_keyring_apply_anchor(&record->u.anchor, err);
 	}
 	return tv_error(err, TV_ERR_VERSION, "keyring holds a record of unknown type %d",
 					(int) record->type);
@@ -592,6 +594,8 @@ tv_keyring_is_known(const TvRecord *record)
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_SCOPE:
 			return tv_keyring_knows_scope(&record->u.scope);
+		case TV_RECORD_ANCHOR:
+			return tv_keyring_knows_anchor(&record->u.anchor);
 	}
 	return false;
 }
@@ -687,6 +691,8 @@ tv_keyring_is_live(const TvRecord *record, uint64 pos, int64 now, uint64 *instea
 			return tv_keyring_has_prefix(&record->u.nonce_prefix);
 		case TV_RECORD_SCOPE:
 			return tv_keyring_scope_is_live(&record->u.scope);
+		case TV_RECORD_ANCHOR:
+			return tv_keyring_is_newest_anchor(&record->u.anchor);
 		case TV_RECORD_FILE_FORGOTTEN:
 		case TV_RECORD_TABLE_KEY_DESTROYED:
 			return false;

@@ -41,6 +41,7 @@ tv_vault_audit_committed(uint64 number)
 			 n_changes, number);
 	event.detail = detail;
 	(void) tv_audit_nothrow(&event, true);
+	(void) tv_audit_anchor(true);
 	n_changes = 0;
 }
 

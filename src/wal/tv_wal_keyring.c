@@ -167,6 +167,9 @@ keyring_desc(StringInfo buf, XLogReaderState *reader)
 		case TV_RECORD_NONCE_PREFIX:
 			appendStringInfoString(buf, "nonces of a server start");
 			break;
+		case TV_RECORD_ANCHOR:
+			appendStringInfo(buf, "service %u", record.u.anchor.service);
+			break;
 		case TV_RECORD_SCOPE:
 			appendStringInfo(buf, "tablespace %u database %u; cipher %s",
 							 record.u.scope.tablespace, record.u.scope.database,
@@ -199,6 +202,8 @@ keyring_identify(uint8 info)
 			return "NONCE_PREFIX";
 		case TV_RECORD_SCOPE:
 			return "SCOPE";
+		case TV_RECORD_ANCHOR:
+			return "ANCHOR";
 		case TV_RECORD_TABLE_KEY_FLOOR:
 			return "TABLE_KEY_FLOOR";
 		case TV_RECORD_TABLE_KEY_WORK:

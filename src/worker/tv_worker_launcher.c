@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "audit/tv_audit.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "worker/tv_worker_entry.h"
@@ -241,6 +242,13 @@ forget_latch(int code, Datum arg)
 	tv_worker_set_launcher(NULL);
 }
 
+/* The server stops: the audit log that it goes on with later is this one. */
+static void
+anchor_audit(int code, Datum arg)
+{
+	(void) tv_audit_anchor(true);
+}
+
 void
 tv_worker_launcher_main(Datum main_arg)
 {
@@ -248,6 +256,7 @@ tv_worker_launcher_main(Datum main_arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	before_shmem_exit(forget_latch, (Datum) 0);
+	before_shmem_exit(anchor_audit, (Datum) 0);
 	tv_worker_set_launcher(MyLatch);
 	for (;;)
 	{
@@ -265,6 +274,8 @@ tv_worker_launcher_main(Datum main_arg)
 			find_old_keys();
 			tv_worker_resume_rotations();
 			busy = tv_worker_start_visits();
+			tv_audit_begin_copy();
+			(void) tv_audit_anchor(false);
 		}
 		forget_dropped();
 		busy = start_workers(standby) || busy;

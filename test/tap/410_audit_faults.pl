@@ -147,8 +147,7 @@ like(verify(), qr/^f\|f\|records are missing at the end of a file/, 'what the di
 
 $node->stop;
 system_or_bail('sh', '-c', "rm -rf '$small'/*");
-$node->append_conf('postgresql.conf', "tde_vault.audit_directory = 'tde_vault/audit'\n");
-$node->start;
+$node = TdeVault->create('primary', master => 'cluster', streaming => 1, initdb => [ '--encoding=UTF8', '--no-locale' ]);
 remark('on the primary');
 $node->backup('copy');
 my $standby = TdeVault->create_from_backup('standby', $node, 'copy', has_streaming => 1);

@@ -122,6 +122,33 @@ test_write(void)
 	ok(tv_keyring_record_encode(&records[0], check, copy, 100) == 0, "a record that does not fit is not written");
 }
 
+/* A record that the fixture is older than. */
+static void
+test_anchor(void)
+{
+	TvRecord	record;
+	TvRecord	again;
+	uint8_t		buf[TV_KEYRING_RECORD_MAX];
+	uint8_t		check[TV_KEYRING_CHECK_LEN] = {0};
+	uint8_t		before[TV_KEYRING_CHECK_LEN] = {0};
+	size_t		used;
+	size_t		len;
+
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_ANCHOR;
+	record.u.anchor.service = 1;
+	record.u.anchor.lsn = UINT64_C(0x0102030405060708);
+	memset(record.u.anchor.bytes, 0x5a, TV_ANCHOR_LEN);
+	len = tv_keyring_record_encode(&record, check, buf, sizeof(buf));
+	ok(len == TV_KEYRING_RECORD_HEADER + 4 + 8 + TV_ANCHOR_LEN + TV_KEYRING_CHECK_LEN && buf[4] == 13 &&
+	   buf[TV_KEYRING_RECORD_HEADER] == 1 && buf[TV_KEYRING_RECORD_HEADER + 4] == 8 &&
+	   buf[TV_KEYRING_RECORD_HEADER + 12] == 0x5a, "an anchor's bytes");
+	ok(tv_keyring_record_decode(buf, len, TV_KEYRING_SECTOR, before, &again, &used) == TV_OK &&
+	   used == len && again.type == TV_RECORD_ANCHOR && again.u.anchor.service == 1 &&
+	   again.u.anchor.lsn == record.u.anchor.lsn &&
+	   memcmp(again.u.anchor.bytes, record.u.anchor.bytes, TV_ANCHOR_LEN) == 0, "and back");
+}
+
 /* What keys authenticate must not change either, or nothing opens any more. */
 static void
 test_bound(void)
@@ -225,7 +252,7 @@ test_versions(void)
 	   strstr(err.message, "magic") != NULL, "so is another magic number");
 
 	/* a type that this build does not know cannot be written by it */
-	record.type = (TvRecordType) (TV_RECORD_SCOPE + 1);
+	record.type = (TvRecordType) (TV_RECORD_ANCHOR + 1);
 	ok(tv_keyring_record_encode(&record, check, data, sizeof(data)) == 0, "an unknown type is not written");
 	memset(check, 0, sizeof(check));
 	len = tv_keyring_record_encode(&records[6], check, data, sizeof(data));
@@ -303,6 +330,7 @@ main(void)
 	test_read();
 	test_values();
 	test_write();
+	test_anchor();
 	test_bound();
 	test_flips();
 	test_kinds_of_damage();
