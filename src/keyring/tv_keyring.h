@@ -361,11 +361,10 @@ extern bool tv_keyring_prefix(uint32 i, uint8 prefix[TV_NONCE_PREFIX_LEN]);
 
 /*
  * Called with each record appended, in order, before anything can depend on
- * it.  durable: the record must not be lost even if nothing does.  Returns
- * whether the next checkpoint will call tv_keyring_checkpoint(); if not, it
- * is synced at once.
+ * it: both locks are held.  Returns whether the next checkpoint will call
+ * tv_keyring_checkpoint(); if not, it is synced at once.
  */
-typedef bool (*TvKeyringLog) (const TvRecord *record, bool durable);
+typedef bool (*TvKeyringLog) (const TvRecord *record);
 extern void tv_keyring_set_log(TvKeyringLog log);
 
 /* Recovery has ended: keys that still have no file never get one. */

@@ -204,7 +204,7 @@ tv_keyring_reassign(const RelFileNode *node, const TvKeyringFile *known, bool pl
 	if (!OidIsValid(node->spcNode))
 		file.flags = TV_FILE_BINDING;
 	else
-		file.flags = (known->sealed && !plain ? TV_FILE_SEALED : 0) |
+		file.flags = (known->always_sealed && !plain ? TV_FILE_SEALED : 0) |
 			(plain ? TV_FILE_PLAIN : 0) | (known->unlogged ? TV_FILE_UNLOGGED : 0);
 	return append_file(&file, check_still_there, err);
 }

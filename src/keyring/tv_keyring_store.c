@@ -189,20 +189,29 @@ check_replayed(const TvRecord *record, const void *context, bool *skip, TvError 
 	return TV_OK;
 }
 
-/* Bring the tables up to date with a record that the file now has at pos. */
+/*
+ * The file has the record, up to end: have it count.  Who sees in the tables
+ * what it says must find it in WAL (a record that is sealed under a new version
+ * of a key must not come before that version), and see that there is something
+ * to be committed (a page must not reach the disk before).  So all of that is
+ * done behind the tables' lock.
+ */
 static TvStatus
-apply(const TvRecord *record, uint64 pos, TvError *err)
+publish(const TvRecord *record, uint64 pos, uint64 end, bool *registered, TvError *err)
 {
+	TvKeyringShared *shared = tv_keyring_shared;
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	TvStatus	status;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	status = tv_keyring_apply(record, pos, err);
-	LWLockRelease(lock);
-	if (status != TV_ERR_NO_MEMORY || !tv_keyring_sweep_dropped())
-		return status;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	status = tv_keyring_apply(record, pos, err);
+	if (status == TV_OK)
+	{
+		pg_atomic_write_u64(&shared->appended, end);
+		*registered = log_record == NULL || log_record(record);
+		if (log_record && XLogInsertAllowed())
+			shared->logged = XactLastRecEnd;
+	}
 	LWLockRelease(lock);
 	return status;
 }
@@ -227,7 +236,7 @@ stamp(TvRecord *record)
 		record->u.anchor.lsn = lsn;
 }
 
-/* Write a record to the end of the file fd, and apply it. */
+/* Write a record to the end of the file fd, and have it count. */
 static TvStatus
 append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 {
@@ -236,6 +245,7 @@ append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 	uint8		buf[TV_KEYRING_RECORD_MAX];
 	uint8		check[TV_KEYRING_CHECK_LEN];
 	size_t		len;
+	bool		registered = true;
 	TvStatus	status = TV_OK;
 
 	memcpy(check, shared->check, sizeof(check));
@@ -246,7 +256,9 @@ append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 	if (status == TV_OK)
 		status = tv_keyring_write_at(fd, buf, len, pos, TV_KEYRING_PATH, err);
 	if (status == TV_OK)
-		status = apply(record, pos, err);
+		status = publish(record, pos, pos + len, &registered, err);
+	if (status == TV_ERR_NO_MEMORY && tv_keyring_sweep_dropped())
+		status = publish(record, pos, pos + len, &registered, err);
 	if (status != TV_OK)
 	{
 		/* leave no half record; the next append overwrites what stays */
@@ -255,16 +267,8 @@ append_record(int fd, const TvRecord *record, bool sync, TvError *err)
 		return status;
 	}
 	memcpy(shared->check, check, sizeof(check));
-	pg_atomic_write_u64(&shared->appended, pos + len);
-	if (log_record)
-	{
-		bool		registered = log_record(record, sync);
-
-		if (XLogInsertAllowed())
-			shared->logged = XactLastRecEnd;
-		if (!registered)
-			return commit_header(fd, err);
-	}
+	if (!registered)
+		return commit_header(fd, err);
 	return sync ? commit_file(fd, err) : TV_OK;
 }
 

@@ -46,22 +46,19 @@ register_sync(void)
 	return RegisterSyncRequest(&tag, SYNC_REQUEST, false);
 }
 
-/* Called under the keyring's file lock: WAL has the records in file order. */
+/* Called under both locks of the keyring: WAL has the records in file order. */
 static bool
-log_record(const TvRecord *record, bool durable)
+log_record(const TvRecord *record)
 {
 	uint8		unchained[TV_KEYRING_CHECK_LEN] = {0};
 	uint8		data[TV_KEYRING_RECORD_MAX];
 	size_t		len;
-	XLogRecPtr	end;
 	bool		registered = register_sync();
 
 	if (IsBootstrapProcessingMode() || !XLogInsertAllowed())
 		return registered;
 	len = tv_keyring_record_encode(record, unchained, data, sizeof(data));
-	end = tv_wal_insert(TV_RMGR_KEYRING, record->type << INFO_SHIFT, data, len);
-	if (durable)
-		XLogFlush(end);
+	(void) tv_wal_insert(TV_RMGR_KEYRING, record->type << INFO_SHIFT, data, len);
 	return registered;
 }
 
