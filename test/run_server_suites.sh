@@ -243,7 +243,7 @@ result()
 # Catalogs list the access method and the extension's functions, too.
 without_us()
 {
-	grep -vE 'tde_heap|tde_vault|is_encrypted|encryption_status_rows' | sed -E 's/ +/ /g; s/-+/-/g; s/^ *[A-Z][a-z]+ of [a-z ]+$//; s/\([0-9]+ rows?\)/(rows)/; s/ $//'
+	grep -vE 'tde_heap|tde_vault|is_encrypted|encryption_status_rows|encryption_progress_rows|plaintext_reason|day_of_week| hour$' | sed -E 's/ +/ /g; s/-+/-/g; s/^ *[A-Z][a-z]+ of [a-z ]+$//; s/\([0-9]+ rows?\)/(rows)/; s/ $//'
 }
 
 compare()

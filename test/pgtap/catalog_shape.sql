@@ -13,11 +13,12 @@ SELECT results_eq(
 SELECT bag_eq(
 	$$SELECT p.proname || '(' || oidvectortypes(p.proargtypes) || ')', p.prokind::text, p.proretset
 	  FROM pg_proc p WHERE p.pronamespace = 'tde_vault'::regnamespace
-	  AND p.proname IN ('is_encrypted', 'verify', 'system_info', 'create_master_key')$$,
+	  AND p.proname IN ('is_encrypted', 'verify', 'system_info', 'create_master_key', 'seal_statistics', 'seal_catalogs', 'unseal_catalogs')$$,
 	$$VALUES ('is_encrypted(regclass)', 'f', false),
 			 ('verify(regclass)', 'f', true),
 			 ('system_info()', 'f', true),
-			 ('create_master_key(text, text, boolean)', 'p', false)$$,
+			 ('create_master_key(text, text, boolean)', 'p', false),
+			 ('seal_statistics()', 'p', false), ('seal_catalogs()', 'p', false), ('unseal_catalogs()', 'p', false)$$,
 	'functions and procedures');
 
 -- (name, type) of what a relation or a function gives.
