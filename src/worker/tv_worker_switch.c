@@ -52,14 +52,22 @@ check(TvStatus status, const TvError *err)
 		tv_report(ERROR, err);
 }
 
+static void
+announce(TvWorkerOperation *operation, void *argument)
+{
+	if (operation->state == TV_WORKER_WAITING)
+		operation->kind = *(TvWorkerKind *) argument;
+}
+
 /* Users see the operation at once, not when the launcher has seen it. */
 static void
-show_operation(uint64 id)
+show_operation(uint64 id, TvWorkerKind kind)
 {
 	TvKeyringKey key;
+	int			slot = tv_keyring_key(id, 0, &key) ? tv_worker_slot(&key) : -1;
 
-	if (tv_keyring_key(id, 0, &key))
-		(void) tv_worker_slot(&key);
+	if (slot >= 0)
+		tv_worker_change(slot, announce, &kind);
 }
 
 /* --- which tables ------------------------------------------------------------- */
@@ -275,7 +283,7 @@ tv_worker_seal_family(Relation rel, TvCipher cipher)
 	foreach(lc, family)
 		tv_worker_seal_file(lfirst_oid(lc), key, cipher);
 	check(tv_keyring_flush(&err), &err);
-	show_operation(key);
+	show_operation(key, tv_page_is_encrypted_table(rel) ? TV_WORK_CIPHER : TV_WORK_ENCRYPT);
 	tv_worker_wake_at_commit();
 }
 
@@ -384,7 +392,7 @@ decrypt_one(Oid table)
 	else
 		foreach(lc, getOwnedSequences(table))
 			tv_page_release_sequence(lfirst_oid(lc));
-	show_operation(known.key);
+	show_operation(known.key, in_scope ? TV_WORK_UNKNOWN : TV_WORK_DECRYPT);
 	tv_worker_wake_at_commit();
 }
 
@@ -420,7 +428,7 @@ rotate_one(Oid table)
 							  InvalidXLogRecPtr, &err), &err);
 	check(tv_keyring_add_version(known.key, key.cipher, &epoch, &err), &err);
 	check(tv_keyring_flush(&err), &err);
-	show_operation(known.key);
+	show_operation(known.key, TV_WORK_ROTATE);
 	tv_worker_wake_at_commit();
 }
 
