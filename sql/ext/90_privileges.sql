@@ -21,6 +21,8 @@ GRANT EXECUTE ON FUNCTION tde_vault.plaintext_reason(pg_catalog.pg_class) TO PUB
 GRANT EXECUTE ON FUNCTION tde_vault.create_unlock_ticket(integer, interval) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.statistics_visible(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION tde_vault.extended_statistics_visible(oid) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION tde_vault.code_trust(oid, oid) TO PUBLIC;
+GRANT SELECT ON tde_vault.trusted_code TO PUBLIC;
 GRANT SELECT ON tde_vault.encryption_status TO PUBLIC;
 GRANT SELECT ON tde_vault.plaintext_files TO PUBLIC;
 

@@ -214,6 +214,9 @@ extern bool tv_guard_role_exists(Node *stmt);
 /* The role has been changed or is about to be dropped: throws what is refused. */
 extern void tv_guard_role_altered(Oid role);
 
+/* GRANT of roles is done: warn of what members of the vault's roles own already. */
+extern void tv_guard_role_granted(Node *stmt);
+
 /* The statement is over. */
 extern void tv_guard_role_forget(void);
 

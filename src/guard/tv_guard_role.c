@@ -17,6 +17,7 @@
 
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
+#include "vault/tv_vault_trust.h"
 #include "vault/tv_vault_internal.h"
 #include "vault/tv_vault_role.h"
 
@@ -320,4 +321,21 @@ tv_guard_role_statement(Node *stmt)
 		default:
 			break;
 	}
+}
+
+void
+tv_guard_role_granted(Node *node)
+{
+	const GrantRoleStmt *stmt = (const GrantRoleStmt *) node;
+	bool		of_vault = false;
+	ListCell   *lc;
+
+	if (!stmt->is_grant || !tv_vault_on())
+		return;
+	foreach(lc, stmt->granted_roles)
+		of_vault |= tv_vault_role_protected(get_role_oid(((AccessPriv *) lfirst(lc))->priv_name, true));
+	if (!of_vault)
+		return;
+	foreach(lc, stmt->grantee_roles)
+		tv_vault_warn_of_role(get_rolespec_oid(lfirst(lc), true));
 }

@@ -133,6 +133,7 @@ run(const Call *call)
 				run_next(call);
 			if (names_admin)
 				tv_vault_admin_named();
+			tv_guard_role_granted(stmt);
 			return;
 		default:
 			run_next(call);

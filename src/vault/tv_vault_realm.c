@@ -29,6 +29,7 @@
 #include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_objects.h"
 #include "vault/tv_vault_rights.h"
+#include "vault/tv_vault_trust.h"
 
 #define OBJECTS_PRUNED 10000	/* a realm of more keeps entries of dropped tables */
 
@@ -64,6 +65,7 @@ tv_vault_create_realm(const TvNewRealm *new)
 	policy->has_admin = true;
 	tv_vault_audit_change("CREATE REALM", new->name, NULL);
 	tv_vault_change_done();
+	tv_vault_warn_of_role(owner);
 }
 
 /* Rules ON REALM go with it; emergencies stay, they are to be reviewed. */
@@ -206,15 +208,15 @@ check_table(Oid table)
 		check_relation(lfirst_oid(lc));
 }
 
-static void
-check_schema(Oid schema)
+/* What has rows there, or may have. */
+static List *
+tables_of_schema(Oid schema)
 {
 	Relation	classes = table_open(RelationRelationId, AccessShareLock);
 	List	   *relations = NIL;
 	ScanKeyData key;
 	TableScanDesc scan;
 	HeapTuple	tuple;
-	ListCell   *lc;
 
 	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(schema));
@@ -229,7 +231,15 @@ check_schema(Oid schema)
 	}
 	table_endscan(scan);
 	table_close(classes, AccessShareLock);
-	foreach(lc, relations)
+	return relations;
+}
+
+static void
+check_schema(Oid schema)
+{
+	ListCell   *lc;
+
+	foreach(lc, tables_of_schema(schema))
 	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE)
 			check_table(lfirst_oid(lc));
@@ -314,7 +324,19 @@ change_objects(const char *name, List *tables, List *schemas, ObjectChange chang
 void
 tv_vault_realm_add(const char *name, List *tables, List *schemas)
 {
+	ListCell   *lc;
+	ListCell   *table;
+
 	change_objects(name, tables, schemas, add_object);
+
+	/* what they bring along, now that all of them are in */
+	foreach(lc, tables)
+		tv_vault_warn_of_table(tv_vault_table_named(lfirst(lc)));
+	foreach(lc, schemas)
+	{
+		foreach(table, tables_of_schema(tv_vault_schema_named(lfirst(lc))))
+			tv_vault_warn_of_table(lfirst_oid(table));
+	}
 }
 
 void
@@ -335,6 +357,7 @@ tv_vault_realm_owner(const char *name, const char *owner)
 	realm->owner = tv_vault_find_role(owner);
 	tv_vault_audit_change("ALTER REALM OWNER", name, owner);
 	tv_vault_change_done();
+	tv_vault_warn_of_role(realm->owner);
 }
 
 void
@@ -413,6 +436,7 @@ tv_vault_realm_authorize(const char *name, List *roles)
 		entry->grantor = GetAuthenticatedUserId();
 		entry->granted = GetCurrentTimestamp();
 		tv_vault_audit_change("ALTER REALM AUTHORIZE", name, lfirst(lc));
+		tv_vault_warn_of_role(role);
 	}
 	tv_vault_change_done();
 }

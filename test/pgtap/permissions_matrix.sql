@@ -92,7 +92,7 @@ SELECT set_eq(
 			'review_emergency_unlock', 'create_command_rule', 'alter_command_rule', 'drop_command_rule',
 			'hour', 'day_of_week', 'vault_access', 'function_frozen',
 			'create_recovery_shares', 'recover_vault_admin', 'vault_statements',
-			'create_unlock_ticket', 'statistics_visible', 'extended_statistics_visible',
+			'create_unlock_ticket', 'statistics_visible', 'extended_statistics_visible', 'code_trust',
 			'vault_realms', 'vault_objects', 'vault_authorizations', 'vault_rules',
 			'vault_password_rows', 'vault_unlocks', 'vault_emergencies']
 		-- statements on tables, which check that the caller owns them
@@ -104,7 +104,7 @@ SELECT set_eq(
 	ARRAY['encryption_status', 'plaintext_files', 'encryption_progress']
 		-- the vault's views show what the authenticated user may see
 		|| ARRAY['realms', 'realm_objects', 'realm_authorizations', 'command_rules', 'vault_passwords',
-			'unlocked_realms', 'emergency_unlocks', 'vault_script'], 'relations readable by PUBLIC: status only');
+			'unlocked_realms', 'emergency_unlocks', 'vault_script', 'trusted_code'], 'relations readable by PUBLIC: status only');
 SELECT is_empty(
 	$$SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'tde_vault'::regnamespace AND c.relkind IN ('r', 'v', 'm')
 	  AND has_table_privilege('tv_other', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')$$,
