@@ -44,7 +44,7 @@ $(OBJS): $(wildcard src/*/*.h)
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/ext/*.sql))
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION tde_vault" to load this file. \quit'; cat $^; } > $@
 
-.PHONY: deps test demo bench layers unit
+.PHONY: deps test demo bench bench-online layers unit
 
 # Debian packages: to build, to run, to test.
 DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap pgbackrest \
@@ -70,3 +70,8 @@ demo:
 bench:
 	test/bench/run
 	test/bench/rotate
+	test/bench/online
+
+# what users notice of a table of 2 GB that is encrypted in place
+bench-online:
+	SIZE=2048 test/bench/online
