@@ -33,6 +33,18 @@ below_floor(const TvPageFile *file, uint16 epoch)
 	return !InRecovery && GetXLogReplayRecPtr(NULL) >= file->known.floor_lsn;
 }
 
+/*
+ * Was the version destroyed?  Then no WAL that this server needs is below it.
+ * But a base backup may hold pages of before, and a keyring of after.
+ */
+static bool
+is_destroyed(const TvPageFile *file, uint16 epoch)
+{
+	TvKeyringKey key;
+
+	return epoch < file->epoch && !file->temporary && !tv_keyring_key(file->key, epoch, &key);
+}
+
 /* A page without key version: new, or not what it should be. */
 static void
 examine_unsealed(TvPageFile *file, ForkNumber fork, BlockNumber block, bool fresh,
@@ -82,7 +94,7 @@ tv_page_examine(TvPageFile *file, ForkNumber fork, BlockNumber block, bool fresh
 		exam->verdict = TV_VERDICT_NO_KEY_VERSION;
 		return;
 	}
-	if (unlikely(below_floor(file, exam->epoch)))
+	if (unlikely(below_floor(file, exam->epoch) || is_destroyed(file, exam->epoch)))
 	{
 		exam->verdict = TV_VERDICT_OLD_VERSION;
 		return;
@@ -234,7 +246,9 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 	 */
 	if (fork == FSM_FORKNUM || fork == VISIBILITYMAP_FORKNUM || zero_damaged_pages)
 	{
-		report(WARNING, &exam, reln, fork, block);
+		/* maps are not logged: replay may meet them before their new image */
+		report(InRecovery && exam.verdict == TV_VERDICT_OLD_VERSION ? DEBUG1 : WARNING,
+			   &exam, reln, fork, block);
 		memset(page, 0, BLCKSZ);
 		return;
 	}
