@@ -99,6 +99,15 @@ extern Relation tv_worker_open_owner(const RelFileNode *node);
  */
 extern void tv_worker_resume_rotations(void);
 
+/* --- tv_worker_lock.c --- */
+
+/*
+ * Lock the table and its partitions, without having others wait for long
+ * behind a transaction that uses one of them.  A table that is not there is
+ * nothing to lock.  Throws ERROR.
+ */
+extern void tv_worker_lock(Oid table, LOCKMODE lock);
+
 /* --- tv_worker_main.c --- */
 
 /* Is the table to be encrypted, as the catalogs have it?  It is locked. */

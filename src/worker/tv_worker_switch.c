@@ -107,6 +107,12 @@ tables_of(Oid table, LOCKMODE lock, const char *what)
 	List	   *result = NIL;
 	ListCell   *lc;
 
+	/* before anybody waits for the lock */
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)) &&
+		!pg_class_ownercheck(table, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(get_rel_relkind(table)),
+					   get_rel_name(table));
+	tv_worker_lock(table, lock);
 	rel = try_relation_open(table, lock);
 	if (rel == NULL)
 		ereport(ERROR,

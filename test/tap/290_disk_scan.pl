@@ -17,10 +17,10 @@ log_min_duration_statement = -1
 log_statement = none
 CONF
 $node->safe_psql('postgres', "CREATE TABLESPACE enc ENCRYPTION USING 'AES256'");
-$node->safe_psql('postgres', $_) foreach 'CREATE EXTENSION pg_trgm', 'ALTER DATABASE postgres SET default_table_access_method = tde_heap';
+$node->safe_psql('postgres', $_) foreach 'CREATE EXTENSION pg_trgm', 'CREATE EXTENSION bloom', 'ALTER DATABASE postgres SET default_table_access_method = tde_heap';
 
 # Values come from a function, so that they are in no catalog.
-my %marker = map { $_ => TdeVault::marker("scan $_") } qw(table converted placed matview sequence temporary toast);
+my %marker = map { $_ => TdeVault::marker("scan $_") } qw(table converted placed matview sequence temporary toast unlogged part array);
 $node->safe_psql('postgres', q{CREATE FUNCTION put(a text, b text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN a || b; END'});
 sub value { my ($what) = @_; return "put('" . substr($marker{$what}, 0, 12) . "', '" . substr($marker{$what}, 12) . "')" }
 
@@ -30,6 +30,8 @@ $node->safe_psql('postgres', $_) foreach (
 	'CREATE TABLE many (id serial PRIMARY KEY, v text)',
 	'INSERT INTO many (v) SELECT ' . value('table') . " || g FROM generate_series(1, $n) g",
 	'CREATE INDEX ON many USING gin (v gin_trgm_ops)', 'CREATE INDEX ON many (lower(v))', 'CREATE INDEX ON many USING hash (v)',
+	'CREATE INDEX ON many USING gist (v gist_trgm_ops)', 'CREATE INDEX ON many USING spgist (v)', 'CREATE INDEX ON many USING brin (v)', 'CREATE INDEX ON many USING bloom (v)',
+	'CREATE INDEX ON many (id) INCLUDE (v)', q{CREATE INDEX ON many (id) WHERE left(v, 1) = 'q'},
 	'CREATE STATISTICS st (mcv) ON id, v FROM many',
 	'CREATE TABLE big (id int, v text)', 'INSERT INTO big SELECT g, repeat(' . value('toast') . ' || g, 500) FROM generate_series(1, 50) g',
 	'ALTER TABLE converted ENABLE ENCRYPTION',
@@ -37,9 +39,13 @@ $node->safe_psql('postgres', $_) foreach (
 	'CREATE TABLE placed (id int, v text) USING heap TABLESPACE enc', 'INSERT INTO placed SELECT g, ' . value('placed') . " || g FROM generate_series(1, $n) g",
 	'CREATE MATERIALIZED VIEW mv AS SELECT id, ' . value('matview') . ' || id AS v FROM many', 'CREATE UNIQUE INDEX ON mv (id)',
 	'REFRESH MATERIALIZED VIEW CONCURRENTLY mv',
+	'CREATE UNLOGGED TABLE fleeting (id int, v text)', 'INSERT INTO fleeting SELECT g, ' . value('unlogged') . " || g FROM generate_series(1, $n) g", 'CREATE INDEX ON fleeting (v)',
+	'CREATE TABLE parts (id int, v text) PARTITION BY HASH (id)', 'CREATE TABLE parts_0 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 0)', 'CREATE TABLE parts_1 PARTITION OF parts FOR VALUES WITH (MODULUS 2, REMAINDER 1)',
+	'INSERT INTO parts SELECT g, ' . value('part') . " || g FROM generate_series(1, $n) g", 'CREATE INDEX ON parts (v)',
+	'CREATE TABLE lists (id int, v text[])', 'INSERT INTO lists SELECT g, ARRAY[' . value('array') . " || g, 'x'] FROM generate_series(1, 500) g", 'CREATE INDEX ON lists USING gin (v)',
 	'CREATE SEQUENCE seq OWNED BY many.id',
 	'UPDATE many SET v = v WHERE id % 3 = 0', 'DELETE FROM many WHERE id % 5 = 0', 'ANALYZE', 'VACUUM', 'CHECKPOINT');
-$node->poll_query_until('postgres', q{SELECT bool_and(tde_vault.is_encrypted(r)) FROM unnest('{many,big,converted,placed,mv}'::regclass[]) r}) or die 'not encrypted';
+$node->poll_query_until('postgres', q{SELECT bool_and(tde_vault.is_encrypted(r)) FROM unnest('{many,big,converted,placed,mv,fleeting,parts_0,parts_1,lists}'::regclass[]) r}) or die 'not encrypted';
 
 # Statements that are in the middle of it.
 my @sessions;
@@ -63,6 +69,11 @@ foreach my $session (@sessions)
 	$session->query_safe('FETCH ALL FROM c; COMMIT');
 	$session->quit;
 }
+# nor in what a stop leaves behind
+$node->stop('fast');
+$found = $node->find_markers(\%marker);
+is("@{ $found->{$_} }", '', "$_: in no file of a server that is stopped") foreach sort grep { $_ ne 'sequence' } keys %marker;
+$node->start;
 
 # --- what is left -------------------------------------------------------------
 

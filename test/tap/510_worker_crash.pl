@@ -46,6 +46,13 @@ my @statements = (
 my %kind_of = (
 	worker => 'tde_vault worker', launcher => 'tde_vault launcher', backend => 'client backend',
 	checkpointer => 'checkpointer', 'background writer' => 'background writer', postmaster => '', 'immediate stop' => '');
+# (which has no entry there)
+sub launcher
+{
+	my $data = Cwd::realpath($node->data_dir);
+	my ($pid) = map { m{(\d+)$} } grep { (readlink("$_/cwd") // '') eq $data && slurp_file("$_/cmdline") =~ /tde_vault launcher/ } glob('/proc/[0-9]*');
+	return $pid // '';
+}
 my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
 # each transaction adds one number to four tables
 my $balance = q{SELECT a.n, a.s = coalesce(h.s, 0), b.s = a.s, t.s = a.s FROM (SELECT count(*) AS n, sum(abalance) AS s FROM pgbench_accounts) a,
@@ -66,7 +73,7 @@ while ($killed < $kills)
 	Time::HiRes::usleep(int rand 1_500_000);
 	my $what = (sort keys %kind_of)[ rand keys %kind_of ];
 	my $under_way = $node->safe_psql('postgres', q{SELECT DISTINCT operation FROM tde_vault.encryption_progress WHERE state IN ('running', 'checking')});
-	my $pid = $kind_of{$what} eq '' ? '' : $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$kind_of{$what}' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1");
+	my $pid = $kind_of{$what} eq '' ? '' : $what eq 'launcher' ? launcher() : $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = '$kind_of{$what}' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1");
 	$what = 'postmaster' if $what ne 'immediate stop' && ($pid eq '' || !kill 'KILL', $pid);
 	if ($what eq 'postmaster' || $what eq 'immediate stop')
 	{

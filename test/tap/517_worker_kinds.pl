@@ -83,6 +83,43 @@ foreach my $case (
 	$node->sql_is($family, "$encrypted|$encrypted", "$name: all of it is as wanted");
 }
 
+# --- a transaction that has the table ---------------------------------------------
+
+# The statement waits for it, and nobody waits for the statement.
+foreach my $partitioned (0, 1)
+{
+	my $name = $partitioned ? 'a partition in use' : 'a table in use';
+	$node->safe_psql('postgres', $new . ($partitioned ? 'ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL; ALTER TABLE parent ATTACH PARTITION t FOR VALUES FROM (0) TO (10000)' : ''));
+	my $reader = $node->background_psql('postgres');
+	$reader->query_safe('BEGIN');
+	$reader->query_safe('SELECT count(*) FROM t');
+	my ($out, $err) = ('', '');
+	my $statement = IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('postgres'), '-c', 'ALTER TABLE ' . ($partitioned ? 'parent' : 't') . ' ENABLE ENCRYPTION' ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	while ($err !~ /waiting for transactions that use table/)
+	{
+		last unless $statement->pumpable;
+		$statement->pump;
+	}
+	like($err, qr/NOTICE:  waiting for transactions that use table/, "$name: the statement says that it waits");
+	my ($state, $message) = ('', '');
+	for (my $i = 0; $i < 30 && $state eq ''; $i++)
+	{
+		($state, $message) = $node->sql_error("SET lock_timeout = '20s'; UPDATE t SET v = v WHERE id = $i");
+	}
+	is($state, '', "$name: others are not held up") or diag($message);
+	$node->sql_is(q{SELECT tde_vault.is_encrypted('t')}, 'f', "$name: while the statement still waits");
+	$node->sql_fails("SET lock_timeout = 100; ALTER TABLE t ENABLE ENCRYPTION", '55P03', qr/lock timeout/, "$name: lock_timeout is heeded");
+	$node->sql_fails("BEGIN; SET LOCAL lock_timeout = 100; ALTER TABLE t ENABLE ENCRYPTION", '55P03', qr/lock timeout/, "$name: also in a transaction");
+	$reader->query_safe('COMMIT');
+	$reader->quit;
+	$statement->finish;
+	unlike($err, qr/ERROR/, "$name: then it goes on");
+	$node->poll_query_until('postgres', $done) or die 'not done';
+	$node->sql_is($rows, $sum, "$name: the same rows");
+	$node->sql_is(q{SELECT tde_vault.is_encrypted('t')}, 't', "$name: it is encrypted");
+}
+
 # --- kinds of relations ----------------------------------------------------------
 
 $node->safe_psql('postgres', <<'SQL');
