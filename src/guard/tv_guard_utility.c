@@ -16,6 +16,7 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_tablespace.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -333,6 +334,18 @@ holds_encrypted_relations(void)
 	return found;
 }
 
+static void
+require_plain_catalogs(void)
+{
+	if (!tv_catalog_some_sealed())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("cannot drop extension tde_vault because the system catalogs of this database are encrypted"),
+			 errdetail("Without the module nobody could connect to the database any more."),
+			 errhint("Decrypt them: CALL tde_vault.unseal_catalogs().")));
+}
+
 /*
  * Without the module sealed files cannot be read.  With CASCADE, tables go, but
  * a sequence that no table owns any more would stay.
@@ -352,12 +365,7 @@ check_drop_extension(DropStmt *stmt)
 		if (strcmp(strVal(lfirst(lc)), "tde_vault") != 0 || !OidIsValid(extension) ||
 			!pg_extension_ownercheck(extension, GetUserId()))
 			continue;
-		if (tv_catalog_some_sealed())
-			ereport(ERROR,
-					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-					 errmsg("cannot drop extension tde_vault because the system catalogs of this database are encrypted"),
-					 errdetail("Without the module nobody could connect to the database any more."),
-					 errhint("Decrypt them: CALL tde_vault.unseal_catalogs().")));
+		require_plain_catalogs();
 		/* what the planner knows of tables that are gone may be plain again */
 		if (stmt->behavior == DROP_CASCADE || !holds_encrypted_relations())
 		{
@@ -556,6 +564,10 @@ guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 		return;
 	if (access == OAT_DROP && classId == TableSpaceRelationId)
 		tv_tablespace_release(objectId);
+	/* however it is dropped: DROP OWNED BY, too */
+	if (access == OAT_DROP && classId == ExtensionRelationId &&
+		objectId == get_extension_oid("tde_vault", true))
+		require_plain_catalogs();
 	if (access == OAT_DROP && classId == DatabaseRelationId)
 		dropped_database = objectId;	/* dropdb() has locked and checked it */
 	if (access == OAT_POST_CREATE && classId == DatabaseRelationId)

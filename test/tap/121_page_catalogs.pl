@@ -194,9 +194,15 @@ $node->stop;
 }
 $node->start;
 
+$node->safe_psql('postgres', 'CREATE DATABASE owned TEMPLATE template0');
+$node->safe_psql('owned', $_, extra_params => [ '-U', 'keeper' ]) foreach 'CREATE EXTENSION tde_vault', q{CALL tde_vault.create_master_key('owned')}, 'CALL tde_vault.seal_catalogs()';
+
 # --- the extension goes ------------------------------------------------------
 
 $node->sql_fails('DROP EXTENSION tde_vault CASCADE', '2BP01', [ qr/system catalogs of this database are encrypted/, qr/unseal_catalogs/ ], 'the extension cannot be dropped', db => 'copy');
+$node->sql_fails('DROP OWNED BY keeper CASCADE', '2BP01', qr/system catalogs of this database are encrypted/, 'nor with its owner', db => 'owned');
+$node->safe_psql('postgres', 'DROP DATABASE owned');
+$node->sql_fails('ALTER DATABASE copy SET TABLESPACE pg_default', '0A000', qr/cannot be moved/, 'the database cannot be moved');
 $node->create_master_key('copy', 'key_copy');
 $node->safe_psql('copy', 'CREATE TABLE enc (i int) USING tde_heap');
 ($rc, $out, $err) = $node->psql('copy', 'CALL tde_vault.unseal_catalogs()');
