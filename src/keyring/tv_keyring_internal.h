@@ -137,6 +137,15 @@ extern TvFileSlot *tv_keyring_file_slot(uint32 slot);
 /* Bring the tables up to date with a record at pos of the file. Idempotent. */
 extern TvStatus tv_keyring_apply(const TvRecord *record, uint64 pos, TvError *err);
 /*
+ * Free dropped files that were removed before redo, and keys that no file
+ * uses any more; unused: also keys that never got a file.
+ */
+extern void tv_keyring_sweep(XLogRecPtr redo, bool unused);
+
+/* --- tv_keyring_live.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+/* Would applying the record change nothing? */
+extern bool tv_keyring_is_known(const TvRecord *record);
+/*
  * Does the record at pos still say something?  Compaction keeps those that
  * do, in their order: a tool that copies a file only as far as it reached when
  * the tool first looked then has all that was there, whatever happened since.
@@ -155,13 +164,6 @@ extern void tv_keyring_all_moved(void);
  * retired long ago?
  */
 extern bool tv_keyring_has_outlived(int64 now);
-/*
- * Free dropped files that were removed before redo, and keys that no file
- * uses any more; unused: also keys that never got a file.
- */
-extern void tv_keyring_sweep(XLogRecPtr redo, bool unused);
-/* Would applying the record change nothing? */
-extern bool tv_keyring_is_known(const TvRecord *record);
 
 /* --- tv_keyring_master_table.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
 extern void tv_keyring_master_table_init(void);
