@@ -71,6 +71,7 @@ bench:
 	test/bench/run
 	test/bench/rotate
 	test/bench/online
+	test/bench/vault
 
 # what users notice of a table of 2 GB that is encrypted in place
 bench-online:
