@@ -247,7 +247,7 @@ tv_guard_require_database(TvAction action)
 }
 
 void
-tv_guard_require_owned(Oid role, const char *object, TvAction action)
+tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again)
 {
 	TvAnswer	answer;
 
@@ -257,7 +257,7 @@ tv_guard_require_owned(Oid role, const char *object, TvAction action)
 		tv_vault_redeem_ticket();
 		tv_vault_ask_owned(role, action, &answer);
 	}
-	if (answer.verdict != TV_ANSWER_NOT_PROTECTED)
+	if (answer.verdict != TV_ANSWER_NOT_PROTECTED && !(again && allows(&answer)))
 		tv_vault_enforce(&answer, object, action);
 }
 
@@ -290,6 +290,7 @@ tv_guard_init(void)
 	tv_guard_table_init();
 	tv_guard_function_init();
 	tv_guard_builtin_init();
+	tv_guard_large_object_init();
 	tv_guard_object_init();
 	tv_guard_statement_init();
 	tv_guard_settings_init();

@@ -37,8 +37,11 @@ extern void tv_guard_require_name(const RangeVar *name, TvAction action);
 extern void tv_guard_require_schema(Oid schema, TvAction action);
 extern void tv_guard_require_database(TvAction action);
 
-/* What is role's own (a large object), object being how it is called. */
-extern void tv_guard_require_owned(Oid role, const char *object, TvAction action);
+/*
+ * What is role's own (a large object), object being how it is called; again:
+ * it was allowed before, and is in the audit log.
+ */
+extern void tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again);
 
 /* How a relation is called in messages; palloc'd. */
 extern char *tv_guard_name(Oid relid);
@@ -98,6 +101,9 @@ extern void tv_guard_builtin_init(void);
 
 /* May the session read (ACL_SELECT) or change it?  Throws if not. */
 extern void tv_guard_check_large_object(Oid object, AclMode mode);
+
+/* To be called in _PG_init. */
+extern void tv_guard_large_object_init(void);
 
 /* Its owner is about to change, or something else of it. */
 extern void tv_guard_large_object_altered(Oid object);

@@ -15,9 +15,13 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_largeobject.h"
 #include "catalog/pg_largeobject_metadata.h"
+#include "storage/large_object.h"
 #include "utils/snapmgr.h"
 
+#include "attach/tv_attach.h"
 #include "guard/tv_guard_internal.h"
+
+static int	(*next_read) (LargeObjectDesc *object, char *buffer, int nbytes);
 
 /* snapshot: NULL for that of catalogs, which does not see the command at hand */
 static Oid
@@ -35,24 +39,24 @@ owner_of(Oid object, Snapshot snapshot)
 }
 
 static void
-check(Oid object, TvAction action, Oid owner)
+check(Oid object, TvAction action, Oid owner, bool again)
 {
 	if (OidIsValid(owner))
-		tv_guard_require_owned(owner, psprintf("large object %u", object), action);
+		tv_guard_require_owned(owner, psprintf("large object %u", object), action, again);
 }
 
 void
 tv_guard_check_large_object(Oid object, AclMode mode)
 {
 	check(object, mode == ACL_SELECT ? TV_ACTION_SELECT : TV_ACTION_UPDATE,
-		  owner_of(object, SnapshotSelf));
+		  owner_of(object, SnapshotSelf), false);
 }
 
 /* Another owner would be another's protection: the one before is asked about. */
 void
 tv_guard_large_object_altered(Oid object)
 {
-	check(object, TV_ACTION_ALTER, owner_of(object, NULL));
+	check(object, TV_ACTION_ALTER, owner_of(object, NULL), false);
 }
 
 /* An entry of a query: the catalog, and its column with the contents? */
@@ -69,4 +73,19 @@ void
 tv_guard_refuse_large_objects(void)
 {
 	tv_guard_refuse("reading pg_largeobject", "Use lo_get() or lo_open(), which ask whose a large object is.");
+}
+
+/* One that is open may have been opened before its realm was locked. */
+static int
+read_again(LargeObjectDesc *object, char *buffer, int nbytes)
+{
+	if (unlikely(tv_vault_on_anywhere()) && tv_vault_on())
+		check(object->id, TV_ACTION_SELECT, owner_of(object->id, SnapshotSelf), true);
+	return next_read(object, buffer, nbytes);
+}
+
+void
+tv_guard_large_object_init(void)
+{
+	next_read = tv_attach_detour((void *) inv_read, "inv_read", (void *) read_again);
 }

@@ -32,9 +32,13 @@ static const char *const guarded[] = {
 	"dynamic_library_path", "jit_provider", "archive_command", "archive_library",
 	"archive_cleanup_command", "recovery_end_command", "restore_command",
 	"ssl_passphrase_command", "ssl_passphrase_command_supports_reload",
+	"basebackup_to_shell.command",
 	/* files that it reads and writes as itself */
 	"data_directory", "config_file", "hba_file", "ident_file", "external_pid_file",
 	"log_directory", "log_filename", "krb_server_keyfile", "ssl_key_file",
+	"basic_archive.archive_directory",
+	/* rows of parallel queries in files, in the clear */
+	"dynamic_shared_memory_type",
 	/* who is let in as whom */
 	"ssl_ca_file", "ssl_cert_file", "ssl_crl_file", "ssl_crl_dir", "db_user_namespace",
 	/* whether what it says is on disk is on disk: also the audit log */

@@ -114,6 +114,9 @@ like(run_as('mallory', 'SELECT count(*) FROM pg_largeobject_metadata; SELECT cou
 like(run_as('mallory', q{SELECT lo_put(7003, 0, 'x'); ALTER LARGE OBJECT 7003 OWNER TO mallory; SELECT lo_unlink(7003);}), qr/^(?!.*ERROR)/s, '25: are the superuser\'s');
 like(run_as('mallory', q{SELECT lo_from_bytea(7004, 'mine'); SELECT encode(lo_get(7004), 'escape');}), qr/^mine$/m, '25: and so are new ones');
 control('25: read', q{SELECT encode(lo_get(7001), 'escape'), encode(loread(lo_open(7001, 262144), 7), 'escape');}, qr/qmarker7kx2vw9 of alice\|qmarker/);
+my $opened = run_as('alice', UNLOCK . q{BEGIN; SELECT lo_open(7001, 262144) = 0; SELECT length(loread(0, 3)); CALL tde_vault.lock_realm('pii'); SELECT encode(loread(0, 100), 'escape'); COMMIT;});
+like($opened, qr/^t\n3\nCALL\n.*vault password required/m, '25: opened before the realm was locked');
+unlike($opened, qr/marker/, '25: and not read any more');
 like(run_as('bob', q{CALL tde_vault.unlock_realm('pii', 'team password'); SELECT encode(lo_get(7002), 'escape'); SELECT lo_put(7001, 0, 'Q');}),
 	qr/qmarker7kx2vw9 of bob/, '25: of a member of an authorized role');
 control('25: written', q{SELECT lo_put(7001, 0, 'q'); SELECT lo_unlink(lo_from_bytea(0, 'x')); SELECT encode(lo_get(7001), 'escape');}, qr/^1\nqmarker/m);
