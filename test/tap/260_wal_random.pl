@@ -20,7 +20,7 @@ note "TDE_VAULT_TEST_SEED=$seed repeats this run's choices; TDE_VAULT_CRASH_ROUN
 my $primary = TdeVault->create('node0', streaming => 1, conf => <<'CONF');
 default_table_access_method = tde_heap
 wal_consistency_checking = all
-wal_keep_size = 2GB
+wal_keep_size = 6GB
 max_wal_size = 64MB
 min_wal_size = 32MB
 checkpoint_timeout = 30s
