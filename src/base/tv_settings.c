@@ -25,6 +25,7 @@ char	   *tv_setting_tablespace_root = NULL;
 int			tv_setting_max_relation_files = 1000000;
 int			tv_setting_provider_timeout = 10000;
 int			tv_setting_unlock_timeout = 8 * 3600;
+int			tv_setting_password_memory = 64 * 1024;
 int			tv_setting_max_failed_unlocks = 5;
 int			tv_setting_lockout_time = 15 * 60;
 char	   *tv_setting_audit_directory = NULL;
@@ -106,6 +107,13 @@ tv_settings_init(void)
 							&tv_setting_unlock_timeout,
 							8 * 3600, 1, 7 * 24 * 3600,
 							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("tde_vault.password_memory",
+							"Memory that checking a vault password takes.",
+							"Passwords that were stored with less are stored anew when a realm is unlocked with them.",
+							&tv_setting_password_memory,
+							64 * 1024, 19 * 1024, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("tde_vault.max_failed_unlocks",
 							"That many wrong vault passwords lock a user out of a realm.",

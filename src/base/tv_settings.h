@@ -27,6 +27,7 @@ extern int	tv_setting_provider_timeout;
 
 /* A realm that was unlocked locks itself again after that many seconds. */
 extern int	tv_setting_unlock_timeout;
+extern int	tv_setting_password_memory;	/* kB */
 
 /* That many wrong passwords lock a user out of a realm, for seconds. */
 extern int	tv_setting_max_failed_unlocks;

@@ -517,6 +517,18 @@ call_hook(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 	}
 }
 
+/* A function on the stack that is not the user's own, whatever place its owner has. */
+static Oid
+others_function(void)
+{
+	for (int i = stack_depth - 1; i >= 0; i--)
+	{
+		if (stack[i].owner != GetAuthenticatedUserId())
+			return stack[i].function;
+	}
+	return InvalidOid;
+}
+
 Oid
 tv_guard_untrusted_function(void)
 {
@@ -539,4 +551,5 @@ tv_guard_function_init(void)
 	needs_fmgr_hook = needs_hook;
 	next_fmgr = fmgr_hook;
 	fmgr_hook = call_hook;
+	tv_vault_set_borrower(others_function);
 }

@@ -40,8 +40,13 @@ is_vault_role(const char *name)
 static void
 require_admin(Oid role, const char *what)
 {
-	if (!OidIsValid(role) || tv_vault_is_admin() || !tv_vault_role_protected(role))
+	if (!OidIsValid(role) || !tv_vault_role_protected(role))
 		return;
+	if (tv_vault_is_admin())
+	{
+		tv_vault_refuse_borrowed(what);
+		return;
+	}
 	tv_guard_refuse(psprintf("%s role \"%s\"", what, GetUserNameFromId(role, true)),
 					"The vault gives it rights: a vault administrator can do it.");
 }
@@ -116,6 +121,49 @@ check_last_admin(const GrantRoleStmt *stmt)
 			 errhint("Grant vault_admin to somebody else first.")));
 }
 
+/* Roles that see, or reach, data wherever it is. */
+static bool
+reaches_data(const char *name)
+{
+	static const char *const roles[] = {
+		"pg_read_all_data", "pg_write_all_data", "pg_read_server_files",
+		"pg_write_server_files", "pg_execute_server_program"
+	};
+
+	for (int i = 0; i < lengthof(roles); i++)
+	{
+		if (strcmp(name, roles[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Who guards data does not get at it: a vault administrator is given no role
+ * that reaches all of it, and takes none from others by being one.
+ */
+static void
+check_given(const GrantRoleStmt *stmt)
+{
+	ListCell   *lc;
+	bool		reaches = tv_vault_is_admin();
+	bool		any;
+
+	(void) grants_vault_roles(stmt, &any);
+	foreach(lc, stmt->granted_roles)
+		reaches |= reaches_data(((AccessPriv *) lfirst(lc))->priv_name);
+	if (!stmt->is_grant || any || !reaches || !tv_vault_on())
+		return;
+	foreach(lc, stmt->grantee_roles)
+	{
+		Oid			grantee = role_oid(lfirst(lc));
+
+		if (OidIsValid(grantee) && is_member_of_role_nosuper(grantee, tv_vault_admin_role()))
+			tv_guard_refuse("granting roles to a vault administrator",
+							"Whoever guards data does not get at it: grant it to another role.");
+	}
+}
+
 static void
 check_grant_role(const GrantRoleStmt *stmt)
 {
@@ -129,7 +177,10 @@ check_grant_role(const GrantRoleStmt *stmt)
 				 errmsg("only a vault administrator can grant or revoke the vault's roles"),
 				 errdetail("Superusers cannot, once the first administrator was named."),
 				 errhint("Ask a member of vault_admin.")));
+	if (any)
+		tv_vault_refuse_borrowed(stmt->is_grant ? "GRANT" : "REVOKE");
 	check_last_admin(stmt);
+	check_given(stmt);
 	foreach(lc, stmt->granted_roles)
 	{
 		const char *name = ((AccessPriv *) lfirst(lc))->priv_name;
@@ -191,6 +242,8 @@ check_alter_role(const AlterRoleStmt *stmt)
 	own_password = changes_only_password(stmt) && role == GetAuthenticatedUserId();
 	if (!own_password)
 		require_admin(role, "changing");
+	else if (tv_vault_role_protected(role))
+		tv_vault_refuse_borrowed("ALTER ROLE");
 }
 
 /*
@@ -242,6 +295,8 @@ check_alter_role_set(const AlterRoleSetStmt *stmt)
 	role = role_oid(stmt->role);
 	if (role != GetAuthenticatedUserId())
 		require_admin(role, "changing settings of");
+	else if (tv_vault_role_protected(role))
+		tv_vault_refuse_borrowed("ALTER ROLE");
 }
 
 static void

@@ -134,6 +134,16 @@ extern bool tv_vault_role_protected(Oid role);
 extern bool tv_vault_user_has_realm(void);
 extern void tv_vault_look_at_user(void);
 
+/*
+ * Rights of the vault are used by who has them, not by code of somebody else
+ * that they happen to run: ERROR if a function is on the stack that is neither
+ * the authenticated user's nor the server's nor an extension's.  The guard
+ * knows what is on the stack: it sets who answers that (InvalidOid: none).
+ */
+extern void tv_vault_refuse_borrowed(const char *command);
+typedef Oid (*TvBorrower) (void);
+extern void tv_vault_set_borrower(TvBorrower function);
+
 /* Is the function one that a protected relation runs (frozen closure)? */
 extern bool tv_vault_function_frozen(Oid function);
 

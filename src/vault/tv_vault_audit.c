@@ -59,13 +59,13 @@ tv_vault_audit_rolled_back(bool savepoint)
 }
 
 void
-tv_vault_audit_refused(const char *command, const char *realm)
+tv_vault_audit_refused(const char *command, const char *realm, const char *why)
 {
 	TvAuditEvent event = {"POLICY_CHANGE", TV_AUDIT_WARNING, TV_AUDIT_DENIED};
 
 	event.realm = realm;
 	event.action = command;
-	event.reason = "neither vault administrator nor owner of the realm";
+	event.reason = why ? why : "neither vault administrator nor owner of the realm";
 	tv_audit(&event, true);
 }
 

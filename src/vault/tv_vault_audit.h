@@ -23,7 +23,7 @@ extern void tv_vault_audit_committed(uint64 number);
 extern void tv_vault_audit_rolled_back(bool savepoint);
 
 /* The user may not do that. Throws only if it cannot be written. */
-extern void tv_vault_audit_refused(const char *command, const char *realm);
+extern void tv_vault_audit_refused(const char *command, const char *realm, const char *why);
 
 /* UNLOCK and what comes of it; reason may be NULL. */
 extern void tv_vault_audit_unlock(const char *realm, TvAuditSeverity severity,

@@ -28,6 +28,7 @@
 
 #define TOP_DIR "tde_vault"
 #define PATH_LEN 64
+#define COPY ".copy"			/* a second file of the same bytes */
 #define FILE_MAX (256 * 1024 * 1024)	/* bytes of a policy that can be read */
 
 static void
@@ -38,16 +39,16 @@ path_of(Oid database, const char *suffix, char *path)
 
 /* --- reading --- */
 
-/* The bytes of the file, malloc'ed. */
+/* The bytes of the file, or of its copy, malloc'ed. */
 static TvStatus
-read_bytes(Oid database, uint8 **data, size_t *len, TvError *err)
+read_bytes(Oid database, const char *suffix, uint8 **data, size_t *len, TvError *err)
 {
 	char		path[PATH_LEN];
 	struct stat st;
 	ssize_t		got = -1;
 	int			fd;
 
-	path_of(database, "", path);
+	path_of(database, suffix, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 	{
@@ -71,7 +72,7 @@ read_bytes(Oid database, uint8 **data, size_t *len, TvError *err)
 }
 
 static TvStatus
-read_once(Oid database, TvPolicy **policy, TvError *err)
+read_once(Oid database, const char *suffix, TvPolicy **policy, TvError *err)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_VAULT_FILE);
 	TvVaultDatabase known;
@@ -91,7 +92,7 @@ read_once(Oid database, TvPolicy **policy, TvError *err)
 		if (!tv_vault_shared_get(database, &known))
 			return tv_error(err, TV_ERR_NO_KEY, "database %u has no vault policy", database);
 		LWLockAcquire(lock, LW_SHARED);
-		status = read_bytes(database, &data, &len, err);
+		status = read_bytes(database, suffix, &data, &len, err);
 		LWLockRelease(lock);
 	}
 	if (status != TV_OK)
@@ -111,16 +112,31 @@ read_once(Oid database, TvPolicy **policy, TvError *err)
  * While a file is opened that was the latest, its successor may take its place,
  * and its anchor is removed (tv_vault_seal.c): that is no damage.
  */
+/* Is it the file that is not right, and not the key that is not there? */
+static bool
+is_of_the_file(TvStatus status)
+{
+	return status == TV_ERR_CORRUPT || status == TV_ERR_AUTH || status == TV_ERR_TRUNCATED ||
+		status == TV_ERR_IO;
+}
+
 TvStatus
 tv_vault_file_read(Oid database, TvPolicy **policy, TvError *err)
 {
 	uint64		generation;
 	TvStatus	status;
+	TvError		unused;
 
 	do
 	{
 		generation = tv_vault_generation();
-		status = read_once(database, policy, err);
+		status = read_once(database, "", policy, err);
+		if (status != TV_OK && is_of_the_file(status) &&
+			read_once(database, COPY, policy, &unused) == TV_OK)
+		{
+			tv_report(LOG, err);
+			status = TV_OK;
+		}
 	} while (status != TV_OK && generation != tv_vault_generation());
 	return status;
 }
@@ -167,16 +183,30 @@ write_new(Oid database, const uint8 *data, size_t len, TvError *err)
 }
 
 static TvStatus
-move_new(Oid database, TvError *err)
+move_new(Oid database, const char *suffix, TvError *err)
 {
 	char		from[PATH_LEN];
 	char		to[PATH_LEN];
 
 	path_of(database, ".new", from);
-	path_of(database, "", to);
+	path_of(database, suffix, to);
 	if (rename(from, to) != 0)
 		return tv_io_error(err, "rename", from);
 	return tv_sync_directory(TV_VAULT_DIR, err);
+}
+
+/*
+ * The same bytes once more, for the day that a sector of the file cannot be
+ * read.  That this fails leaves an older copy, which is not taken for the
+ * policy.  The caller holds TV_LOCK_VAULT_FILE.
+ */
+static void
+write_copy(Oid database, const uint8 *data, size_t len)
+{
+	TvError		err;
+
+	if (write_new(database, data, len, &err) != TV_OK || move_new(database, COPY, &err) != TV_OK)
+		tv_report(WARNING, &err);
 }
 
 /*
@@ -191,7 +221,7 @@ log_and_move(Oid database, uint8 *record, size_t len)
 	START_CRIT_SECTION();
 	MyProc->delayChkptFlags |= DELAY_CHKPT_START;
 	(void) tv_wal_logged_insert(TV_LOGGED_POLICY, database, record, len);
-	if (move_new(database, &err) != TV_OK)
+	if (move_new(database, "", &err) != TV_OK)
 		tv_report(PANIC, &err);
 	MyProc->delayChkptFlags &= ~DELAY_CHKPT_START;
 	END_CRIT_SECTION();
@@ -226,6 +256,7 @@ tv_vault_file_write(Oid database, TvPolicy *policy, TvError *err)
 	if (status == TV_OK)
 	{
 		log_and_move(database, record, len);
+		write_copy(database, record + TV_LOGGED_PREFIX, len);
 		(void) tv_vault_shared_set(&entry, err);
 	}
 	LWLockRelease(lock);
@@ -249,6 +280,8 @@ unlink_policy(Oid database)
 				 errmsg("could not remove file \"%s\": %m", path)));
 	else if (tv_sync_directory(TV_VAULT_DIR, &err) != TV_OK)
 		tv_report(WARNING, &err);
+	path_of(database, COPY, path);
+	(void) unlink(path);
 	tv_vault_shared_remove(database);
 }
 
@@ -294,7 +327,9 @@ policy_redo(uint32 database, const uint8 *data, size_t len)
 		entry.flags = header.flags;
 		status = write_new(database, data, len, &err);
 		if (status == TV_OK)
-			status = move_new(database, &err);
+			status = move_new(database, "", &err);
+		if (status == TV_OK)
+			write_copy(database, data, len);
 		if (status == TV_OK)
 			status = tv_vault_shared_set(&entry, &err);
 	}
@@ -315,7 +350,7 @@ scan_file(Oid database)
 
 	entry.database = database;
 	entry.flags = TV_VAULT_ON;
-	if (read_bytes(database, &data, &len, &err) == TV_OK)
+	if (read_bytes(database, "", &data, &len, &err) == TV_OK)
 	{
 		if (tv_vault_header_decode(data, len, &header) == TV_OK)
 		{

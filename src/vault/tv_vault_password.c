@@ -73,7 +73,7 @@ store_password(TvPolicy *policy, uint32 realm, Oid role, const char *password, T
 	TvVaultPassword *entry;
 	bool		found;
 
-	tv_vault_check_status(tv_verifier_make(&verifier, password), "hash the vault password");
+	tv_vault_check_status(tv_verifier_make(&verifier, password, tv_setting_password_memory), "hash the vault password");
 	remove_password(policy, realm, role, &found);
 	entry = tv_policy_add_password(policy);
 	if (entry == NULL)
@@ -247,10 +247,10 @@ upgrade(const TvVaultPassword *old, const char *password)
 	TvVaultPassword fresh = *old;
 	TvPolicy   *policy;
 
-	if (password == NULL || !tv_verifier_outdated(old) || RecoveryInProgress() || XactReadOnly ||
+	if (password == NULL || !tv_verifier_outdated(old, tv_setting_password_memory) || RecoveryInProgress() || XactReadOnly ||
 		IsInParallelMode() || !tv_vault_change_possible())
 		return;
-	tv_vault_check_status(tv_verifier_make(&fresh, password), "hash the vault password");
+	tv_vault_check_status(tv_verifier_make(&fresh, password, tv_setting_password_memory), "hash the vault password");
 	policy = tv_vault_change_begin("UNLOCK REALM", false);
 	for (uint32 i = 0; i < policy->n_passwords; i++)
 	{

@@ -168,7 +168,7 @@ tv_vault_create_shares(int m, int n, char **out)
 static void
 refuse_shares(const char *why)
 {
-	tv_vault_audit_refused(RECOVER, NULL);
+	tv_vault_audit_refused(RECOVER, NULL, why);
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_ADMIN),
 			 errmsg(RECOVER ": %s", why),

@@ -9,6 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
 
 #include "base/tv_report.h"
 #include "vault/tv_vault_audit.h"
@@ -24,7 +25,7 @@ tv_vault_require_admin(const char *command)
 {
 	if (tv_vault_is_admin())
 		return;
-	tv_vault_audit_refused(command, NULL);
+	tv_vault_audit_refused(command, NULL, NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_ADMIN),
 			 errmsg("%s: only a vault administrator may do that", command),
@@ -37,7 +38,7 @@ tv_vault_require_owner(const TvRealm *realm, const char *command)
 {
 	if (tv_vault_is_admin() || tv_vault_has_role(realm->owner))
 		return;
-	tv_vault_audit_refused(command, realm->name);
+	tv_vault_audit_refused(command, realm->name, NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_ADMIN),
 			 errmsg("%s: only a vault administrator or the owner of realm \"%s\" may do that",
@@ -46,8 +47,31 @@ tv_vault_require_owner(const TvRealm *realm, const char *command)
 			 errhint("The realm's owner is \"%s\".", GetUserNameFromId(realm->owner, true))));
 }
 
-TvPolicy *
-tv_vault_begin_command(const char *command)
+static TvBorrower borrower = NULL;
+
+void
+tv_vault_set_borrower(TvBorrower function)
+{
+	borrower = function;
+}
+
+void
+tv_vault_refuse_borrowed(const char *command)
+{
+	Oid			function = borrower ? borrower() : InvalidOid;
+
+	if (!OidIsValid(function))
+		return;
+	tv_vault_audit_refused(command, NULL, "by a function of somebody else");
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_ADMIN),
+			 errmsg("%s: not from within function \"%s\"", command, get_func_name(function)),
+			 errdetail("It belongs to somebody else than \"%s\", whose rights it would use.", user_name()),
+			 errhint("Give the statement itself, or from a function of your own.")));
+}
+
+static TvPolicy *
+begin_command(const char *command)
 {
 	TvPolicy   *policy = tv_vault_change_begin(command, false);
 
@@ -60,6 +84,13 @@ tv_vault_begin_command(const char *command)
 			 policy->flags & TV_VAULT_COPIED ?
 			 errdetail("The database is a copy of one with a vault.") : 0,
 			 errhint("ALTER DATABASE ENABLE DATABASE VAULT.")));
+}
+
+TvPolicy *
+tv_vault_begin_command(const char *command)
+{
+	tv_vault_refuse_borrowed(command);
+	return begin_command(command);
 }
 
 TvRealm *

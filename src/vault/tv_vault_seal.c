@@ -29,7 +29,7 @@ TvStatus
 tv_vault_policy_damaged(TvError *err, Oid database, TvStatus status, const char *what)
 {
 	(void) tv_error(err, status, "vault policy of database %u %s", database, what);
-	tv_error_hint(err, "Restore the file \"" TV_VAULT_DIR "/%u\" from a backup of this server.",
+	tv_error_hint(err, "Copy \"" TV_VAULT_DIR "/%u\", as it was last, from a standby, or from a backup that was recovered to the end of WAL.",
 				  database);
 	return status;
 }

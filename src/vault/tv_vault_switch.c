@@ -83,6 +83,7 @@ tv_vault_enable(const char *database)
 				 errmsg("the vault of this database is enabled already")));
 		return;
 	}
+	tv_vault_refuse_borrowed(ENABLE);
 	policy = tv_vault_change_begin(ENABLE, true);
 	check_enable_right(policy);
 	policy->admin_role = get_role_oid("vault_admin", false);

@@ -17,7 +17,7 @@
 
 #include "vault/tv_vault_format.h"
 
-#define TV_VERIFIER_MEMORY_KIB (64 * 1024)
+#define TV_VERIFIER_MEMORY_KIB (64 * 1024)	/* unless the caller wants more or less */
 #define TV_VERIFIER_PASSES 3
 #define TV_VERIFIER_LANES 1
 #define TV_VERIFIER_NONCE_LEN 32
@@ -26,8 +26,9 @@
 /* Groups of letters and digits, and an end; see tv_verifier_generate(). */
 #define TV_GENERATED_LEN 30
 
-/* Fill parameters, salt and stored for the password. */
-extern TvStatus tv_verifier_make(TvVaultPassword *verifier, const char *password);
+/* Fill parameters, salt and stored for the password; it takes memory_kib. */
+extern TvStatus tv_verifier_make(TvVaultPassword *verifier, const char *password,
+								 uint32_t memory_kib);
 
 /* TV_OK, TV_ERR_AUTH (another password), or what went wrong. */
 extern TvStatus tv_verifier_check(const TvVaultPassword *verifier, const char *password);
@@ -41,8 +42,8 @@ extern TvStatus tv_verifier_proof(const TvVaultPassword *verifier, const char *p
 								  const uint8_t nonce[TV_VERIFIER_NONCE_LEN],
 								  uint8_t proof[TV_VAULT_HASH_LEN]);
 
-/* Was it made with other parameters than those of today? */
-extern bool tv_verifier_outdated(const TvVaultPassword *verifier);
+/* Was it made with less than what is used today? */
+extern bool tv_verifier_outdated(const TvVaultPassword *verifier, uint32_t memory_kib);
 
 /*
  * A password of more than 120 bits, in characters that cannot be mistaken for

@@ -58,14 +58,14 @@ mask_of(const uint8_t *stored, const char *realm, const uint8_t *nonce, uint8_t 
 }
 
 TvStatus
-tv_verifier_make(TvVaultPassword *verifier, const char *password)
+tv_verifier_make(TvVaultPassword *verifier, const char *password, uint32_t memory_kib)
 {
 	Scratch    *scratch = tv_secret_alloc(sizeof(Scratch));
 	TvStatus	status;
 
 	if (scratch == NULL)
 		return TV_ERR_NO_MEMORY;
-	verifier->memory_kib = TV_VERIFIER_MEMORY_KIB;
+	verifier->memory_kib = memory_kib;
 	verifier->passes = TV_VERIFIER_PASSES;
 	verifier->lanes = TV_VERIFIER_LANES;
 	status = tv_random(verifier->salt, TV_VAULT_SALT_LEN);
@@ -132,10 +132,10 @@ tv_verifier_check_proof(const TvVaultPassword *verifier, const char *realm,
 }
 
 bool
-tv_verifier_outdated(const TvVaultPassword *verifier)
+tv_verifier_outdated(const TvVaultPassword *verifier, uint32_t memory_kib)
 {
-	return verifier->memory_kib != TV_VERIFIER_MEMORY_KIB ||
-		verifier->passes != TV_VERIFIER_PASSES || verifier->lanes != TV_VERIFIER_LANES;
+	return verifier->memory_kib < memory_kib || verifier->passes < TV_VERIFIER_PASSES ||
+		verifier->lanes != TV_VERIFIER_LANES;
 }
 
 TvStatus

@@ -186,12 +186,15 @@ my $good = slurp_file(policy_path());
 sub put_policy
 {
 	my ($bytes) = @_;
-	unlink policy_path();
-	return unless defined $bytes;
-	open my $fh, '>', policy_path() or die;
-	binmode $fh;
-	print $fh $bytes;
-	close $fh;
+	foreach my $path (policy_path(), policy_path() . '.copy')
+	{
+		unlink $path;
+		next unless defined $bytes;
+		open my $fh, '>', $path or die;
+		binmode $fh;
+		print $fh $bytes;
+		close $fh;
+	}
 	return;
 }
 
@@ -220,6 +223,28 @@ foreach my $place (8, 10, 12, 16, 24, 33, 48, 70, length($good) - 1)
 with_policy(substr($good, 0, 100), $closed, 'a policy that is cut off does');
 with_policy('', $closed, 'an empty one does');
 with_policy($good, $open_again, 'the right one opens it again');
+
+# Each of the two files is enough; an older one is not taken because the newest is gone.
+unlink policy_path();
+verdicts_are($open_again, 'the copy does');
+open my $half, '>', policy_path() or die;
+print $half substr($good, 0, 200);
+close $half;
+$node->stop_clean;
+$node->start;
+verdicts_are($open_again, 'also after a restart, next to half a file');
+as_user(sec => q{CALL tde_vault.realm_description('pii', 'once more')});
+verdicts_are($open_again, 'the next change writes both');
+is(slurp_file(policy_path()), slurp_file(policy_path() . '.copy'), 'with the same bytes');
+rename policy_path() . '.copy', policy_path() . '.kept' or die;
+as_user(sec => q{CALL tde_vault.realm_description('pii', 'and once more')});
+unlink policy_path() . '.copy' or die;
+rename policy_path() . '.kept', policy_path() . '.copy' or die;
+$good = slurp_file(policy_path());
+unlink policy_path();
+verdicts_are($closed, 'an older copy alone closes it');
+put_policy($good);
+verdicts_are($open_again, 'the right one opens it again');
 
 # An older one, while the server runs: what is in force stays, and who comes later finds it closed.
 as_user(sec => q{CALL tde_vault.realm_revoke('pii', ARRAY['alice'])});
