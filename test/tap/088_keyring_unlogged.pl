@@ -15,10 +15,12 @@ my $rounds = $ENV{TDE_VAULT_CRASH_ROUNDS} // 4;
 srand($seed);
 note "TDE_VAULT_TEST_SEED=$seed repeats this run's choices; TDE_VAULT_CRASH_ROUNDS=$rounds";
 
+# Without fsync each record is committed at once, and nothing is ever cut.
 my $primary = TdeVault->create('primary', streaming => 1, conf => <<'CONF');
 default_table_access_method = tde_heap
 wal_writer_delay = 10s
 wal_keep_size = 1GB
+fsync = on
 CONF
 $primary->backup('first');
 my $standby = TdeVault->create_from_backup('standby', $primary, 'first', has_streaming => 1);
