@@ -227,7 +227,8 @@ foreach my $kind (@kinds)
 {
 	my $total = ($seen{$kind}{0} // 0) + ($seen{$kind}{1} // 0);
 	ok(($seen{$kind}{1} // 0) > 0, "$kind: some were allowed");
-	ok(($seen{$kind}{0} // 0) > 0, "$kind: some were denied") if $kind ne 'outside';
+	# of a cursor mostly the opening is, which is not counted; a FETCH is further down
+	ok(($seen{$kind}{0} // 0) > 0, "$kind: some were denied") if $kind !~ /^(?:outside|cursor)$/;
 	my $of_kind = grep { $kinds[ $_ % @kinds ] eq $kind } 1 .. $n_sessions;
 	is($total, $n_statements * $of_kind, "$kind: all of them ran") if $kind ne 'cursor';
 }
