@@ -52,8 +52,7 @@ tv_keyring_sync_fd(int fd, const char *path, TvError *err)
 void
 tv_keyring_panic_on_lost_sync(const TvError *err)
 {
-	if (data_sync_elevel(WARNING) == PANIC)
-		tv_report(PANIC, err);
+	tv_report(PANIC, err);
 }
 
 TvStatus

@@ -28,7 +28,9 @@ extern TvStatus tv_keyring_sync_directory(const char *path, TvError *err);
 /*
  * Data that may be lost after a failed fsync is not retried: the kernel may
  * report success the second time without having written it (fd.c,
- * data_sync_elevel).  WAL has what is lost, so recovery restores it.
+ * data_sync_elevel).  WAL has what is lost, so recovery restores it.  So too
+ * with data_sync_retry: the next record would come after a hole, and without
+ * the keyring nothing can be read.
  */
 extern void tv_keyring_panic_on_lost_sync(const TvError *err);
 
