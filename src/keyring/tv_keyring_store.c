@@ -109,19 +109,13 @@ tv_keyring_flush_log(void)
 		XLogFlush(logged);
 }
 
-static TvStatus
-sync_file(int fd, TvError *err)
+static void
+sync_file(int fd)
 {
 	TvError		failure;
-	TvStatus	status = tv_keyring_sync_fd(fd, TV_KEYRING_PATH, &failure);
 
-	if (status != TV_OK)
-	{
+	if (tv_keyring_sync_fd(fd, TV_KEYRING_PATH, &failure) != TV_OK)
 		tv_keyring_panic_on_lost_sync(&failure);
-		if (err)
-			*err = failure;
-	}
-	return status;
 }
 
 /*
@@ -134,12 +128,9 @@ static TvStatus
 commit_file(int fd, TvError *err)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
-	TvStatus	status;
 
 	tv_keyring_flush_log();
-	status = sync_file(fd, err);
-	if (status != TV_OK)
-		return status;
+	sync_file(fd);
 	shared->header.committed = pg_atomic_read_u64(&shared->appended);
 	pg_atomic_write_u64(&shared->flushed, shared->header.committed);
 	return tv_keyring_write_header(fd, TV_KEYRING_PATH, &shared->header, err);
@@ -154,11 +145,12 @@ commit_header(int fd, TvError *err)
 
 	if (pg_atomic_read_u64(&shared->flushed) != pg_atomic_read_u64(&shared->appended))
 		status = commit_file(fd, err);
-	if (status == TV_OK && shared->header_synced != shared->header.committed)
-		status = sync_file(fd, err);
-	if (status == TV_OK)
-		shared->header_synced = shared->header.committed;
-	return status;
+	if (status != TV_OK)
+		return status;
+	if (shared->header_synced != shared->header.committed)
+		sync_file(fd);
+	shared->header_synced = shared->header.committed;
+	return TV_OK;
 }
 
 /* What a crash left behind the last good record must not follow a new one. */
