@@ -1,5 +1,5 @@
 -- ALTER TABLE ... ENABLE, DISABLE and ROTATE: rights, errors, tags.  What they do
--- to pages is in test/tap/500_worker_online.pl.
+-- to pages is in test/tap/700_worker_online.pl.
 
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;

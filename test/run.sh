@@ -11,6 +11,10 @@
 #	TAP_TESTS="001 02*"	only these TAP tests
 #	KEEP=1				keep the temporary directory
 #
+# TAP tests by number: 0 pages, keyring, seams; 1 catalogs, tablespaces and
+# databases; 2 write-ahead log, temporary files; 3 statements; 4 audit, vault;
+# 5 attacks on the vault; 6 the README; 7 background workers.
+#
 # Prints a line a suite and, last, "N passed, N failed".  The exit code is not
 # zero when a test failed or a suite had none.
 
