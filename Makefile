@@ -18,7 +18,8 @@ override with_llvm = no
 
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -std=gnu11 -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-suggest-attribute=format
+	-Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-suggest-attribute=format \
+	-fno-plt
 SHLIB_LINK = -lcrypto -lIPSec_MB -largon2 -lp11 -lZydis -lgfshare \
 	-Wl,--version-script=src/tde_vault.map -Wl,-z,now
 

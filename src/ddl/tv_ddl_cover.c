@@ -26,6 +26,7 @@
 #include "utils/plancache.h"
 
 #include "attach/tv_attach.h"
+#include "base/tv_hot.h"
 #include "ddl/tv_ddl_mask.h"
 #include "ddl/tv_ddl_parse.h"
 #include "ddl/tv_ddl_suspect.h"
@@ -97,7 +98,7 @@ is_suspect(const char *text)
 	return false;
 }
 
-static void
+static TV_HOT void
 report_activity(BackendState state, const char *text)
 {
 	message_text = NULL;
@@ -112,7 +113,7 @@ report_activity(BackendState state, const char *text)
 	next_report_activity(state, text);
 }
 
-bool
+TV_HOT bool
 tv_ddl_look_closer(const char *text)
 {
 	return text == message_text ? message_suspect : tv_ddl_suspect(text);

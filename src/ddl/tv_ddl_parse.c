@@ -11,6 +11,8 @@
 #include "parser/gramparse.h"
 #include "utils/guc.h"
 
+#include "base/tv_hot.h"
+
 /* The server's own codes for its keywords, as they were when we were compiled. */
 #define PG_KEYWORD(name, value, category, collabel) value,
 static const uint16 compiled_tokens[] = {
@@ -19,7 +21,7 @@ static const uint16 compiled_tokens[] = {
 #undef PG_KEYWORD
 
 /* Mirrors raw_parser() of PostgreSQL 15, src/backend/parser/parser.c. */
-List *
+TV_HOT List *
 tv_ddl_parse(const char *text, RawParseMode mode)
 {
 	/* indexed by RawParseMode */

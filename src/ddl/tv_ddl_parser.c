@@ -15,6 +15,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/memutils.h"
 
+#include "base/tv_hot.h"
 #include "ddl/tv_ddl_cover.h"
 #include "ddl/tv_ddl_mask.h"
 #include "ddl/tv_ddl_parse.h"
@@ -225,7 +226,7 @@ parse_carefully(const char *text, TvDdlHidden *hidden)
 	return tree;
 }
 
-List *
+TV_HOT List *
 tv_ddl_raw_parser(const char *text, RawParseMode mode)
 {
 	TvDdlHidden *hidden;

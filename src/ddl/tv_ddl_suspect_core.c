@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/tv_hot.h"
+
 #define BLOCK 16
 
 typedef uint8_t Bytes __attribute__((vector_size(BLOCK)));
@@ -103,7 +105,7 @@ is_worth_it(const char *c)
 	return (hits[0] | hits[1]) != 0;
 }
 
-bool
+TV_HOT bool
 tv_ddl_suspect(const char *text)
 {
 	const char *end = text + strlen(text);

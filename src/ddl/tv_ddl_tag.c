@@ -16,6 +16,7 @@
 #include "tcop/utility.h"
 
 #include "attach/tv_attach.h"
+#include "base/tv_hot.h"
 #include "ddl/tv_ddl_tree.h"
 
 /* Procedure and tag of each statement; its number follows the server's last. */
@@ -81,7 +82,7 @@ unwrap(Node *tree)
 	return tree;
 }
 
-static CommandTag
+static TV_HOT CommandTag
 create_tag(Node *tree)
 {
 	const char *procedure = tv_ddl_call_name(unwrap(tree));
@@ -94,7 +95,7 @@ create_tag(Node *tree)
 	return next_create_tag(tree);
 }
 
-static const char *
+static TV_HOT const char *
 tag_name(CommandTag tag)
 {
 	if (tag < COMMAND_TAG_NEXTTAG)
@@ -104,7 +105,7 @@ tag_name(CommandTag tag)
 	return server_tags[CMDTAG_UNKNOWN].name;
 }
 
-static bool
+static TV_HOT bool
 tag_rowcount(CommandTag tag)
 {
 	return tag < COMMAND_TAG_NEXTTAG && server_tags[tag].rowcount;

@@ -18,6 +18,7 @@
 #include "nodes/makefuncs.h"
 #include "parser/parser.h"
 
+#include "base/tv_hot.h"
 #include "crypto/tv_cipher.h"
 #include "ddl/tv_ddl_call.h"
 #include "ddl/tv_ddl_parse.h"
@@ -158,7 +159,7 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 	pg_unreachable();
 }
 
-const char *
+TV_HOT const char *
 tv_ddl_call_name(Node *node)
 {
 	CallStmt   *call = (CallStmt *) node;

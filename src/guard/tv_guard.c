@@ -16,6 +16,7 @@
 #include "utils/syscache.h"
 
 #include "audit/tv_audit.h"
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 #include "vault/tv_vault_ticket.h"
@@ -112,7 +113,7 @@ tv_guard_name(Oid relid)
  * An authorized user's rows are not for a function that somebody else planted
  * where the user would run it (a trigger, an operator in the search path ...).
  */
-static void
+static TV_HOT void
 check_stack(const TvAnswer *answer, Oid relid)
 {
 	Oid			function;
@@ -139,7 +140,7 @@ check_stack(const TvAnswer *answer, Oid relid)
  * learns when it takes a lock that it does not have yet (lmgr.c,
  * LockRelationOid), and a FETCH in a transaction takes none.
  */
-static void
+static TV_HOT void
 ask(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
 {
 	if (IsTransactionState())
@@ -171,7 +172,7 @@ enforce(const TvAnswer *answer, Oid relid, TvAction action)
 	tv_vault_enforce(answer, tv_guard_name(relid), action);
 }
 
-void
+TV_HOT void
 tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns)
 {
 	TvAnswer	answer;
@@ -186,7 +187,7 @@ tv_guard_require(Oid relid, TvAction action)
 	tv_guard_require_columns(relid, action, NULL);
 }
 
-void
+TV_HOT void
 tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rules)
 {
 	TvAnswer	answer;

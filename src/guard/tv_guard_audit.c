@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "audit/tv_audit.h"
+#include "base/tv_hot.h"
 #include "base/tv_settings.h"
 #include "guard/tv_guard_internal.h"
 #include "vault/tv_vault_internal.h"
@@ -152,7 +153,7 @@ tv_guard_audit_statement(Node *stmt, bool top)
 	tv_audit(&event, true);
 }
 
-void
+TV_HOT void
 tv_guard_audit_entry(Oid relid, int actions)
 {
 	static const int reads = TV_ACTION_SELECT | TV_ACTION_COPY;

@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 #include "vault/tv_vault_internal.h"
@@ -239,7 +240,7 @@ refuse_danger(const Known *entry)
 }
 
 /* Pinned functions are in the server's language "internal", and the same everywhere. */
-static bool
+static TV_HOT bool
 is_harmless_builtin(Oid function)
 {
 	static uint8 dangerous[FirstGenbkiObjectId / 8 + 1];
@@ -259,7 +260,7 @@ is_harmless_builtin(Oid function)
 	return (dangerous[function / 8] & (1 << (function % 8))) == 0;
 }
 
-void
+TV_HOT void
 tv_guard_check_function(Oid function)
 {
 	Known		entry;
@@ -270,7 +271,7 @@ tv_guard_check_function(Oid function)
 	refuse_danger(&entry);
 }
 
-static void
+static TV_HOT void
 object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
 	if (next_object_access)
@@ -529,7 +530,7 @@ others_function(void)
 	return InvalidOid;
 }
 
-Oid
+TV_HOT Oid
 tv_guard_untrusted_function(void)
 {
 	for (int i = stack_depth - 1; i >= 0; i--)

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "attach/tv_attach.h"
+#include "base/tv_hot.h"
 #include "guard/tv_guard_internal.h"
 
 static int	(*next_read) (LargeObjectDesc *object, char *buffer, int nbytes);
@@ -60,7 +61,7 @@ tv_guard_large_object_altered(Oid object)
 }
 
 /* An entry of a query: the catalog, and its column with the contents? */
-bool
+TV_HOT bool
 tv_guard_is_large_object_data(const RangeTblEntry *rte)
 {
 	return rte->relid == LargeObjectRelationId &&

@@ -49,6 +49,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 #include "vault/tv_vault_internal.h"
@@ -511,7 +512,7 @@ before_drop(Oid class, Oid object, int column)
 		tv_guard_require(relid, TV_ACTION_ALTER);
 }
 
-static void
+static TV_HOT void
 object_access(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
 {
 	if (next_object_access)
@@ -546,7 +547,7 @@ object_access(ObjectAccessType access, Oid class, Oid object, int column, void *
 	}
 }
 
-static void
+static TV_HOT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	created = NIL;

@@ -25,6 +25,7 @@
 #include "utils/portal.h"
 #include "utils/selfuncs.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 
@@ -40,7 +41,7 @@ static const QueryDesc *starting = NULL;
 static bool copying = false;	/* COPY table TO */
 static int	executor_depth = 0;
 
-int
+TV_HOT int
 tv_guard_executor_depth(void)
 {
 	return executor_depth;
@@ -52,7 +53,7 @@ tv_guard_copying(bool now)
 	copying = now;
 }
 
-const PlannedStmt *
+TV_HOT const PlannedStmt *
 tv_guard_starting(const List *range_table)
 {
 	return starting != NULL && starting->plannedstmt->rtable == range_table ?
@@ -146,7 +147,7 @@ actions_of(const PlannedStmt *stmt, Index rti, const RangeTblEntry *rte)
 	return actions != 0 ? actions : TV_ACTION_SELECT;
 }
 
-const Bitmapset *
+TV_HOT const Bitmapset *
 tv_guard_no_column(void)
 {
 	static Bitmapset *no_column = NULL;
@@ -162,7 +163,7 @@ tv_guard_no_column(void)
 }
 
 /* The columns that a rule about the action looks at. */
-static const Bitmapset *
+static TV_HOT const Bitmapset *
 columns_of(const RangeTblEntry *rte, TvAction action)
 {
 	switch (action)
@@ -314,7 +315,7 @@ check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report
 	return true;
 }
 
-static bool
+static TV_HOT bool
 check_perms(List *rtable, bool report)
 {
 	Index		rti = 0;
@@ -348,7 +349,7 @@ check_perms(List *rtable, bool report)
 
 /* --- executor --- */
 
-static void
+static TV_HOT void
 executor_start(QueryDesc *query, int eflags)
 {
 	const QueryDesc *before = starting;
@@ -380,7 +381,7 @@ executor_start(QueryDesc *query, int eflags)
 }
 
 /* The session may have lost what it had when the query was started. */
-static void
+static TV_HOT void
 check_again(const PlannedStmt *stmt)
 {
 	ListCell   *lc;
@@ -420,7 +421,7 @@ run_next(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_o
 		standard_ExecutorRun(query, direction, count, execute_once);
 }
 
-static void
+static TV_HOT void
 executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
 	int			before = executor_depth;
@@ -445,7 +446,7 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 
 /* --- planner --- */
 
-static void
+static TV_HOT void
 check_planned(const RangeTblEntry *rte)
 {
 	AclMode		perms = rte->requiredPerms;
@@ -465,7 +466,7 @@ check_planned(const RangeTblEntry *rte)
 }
 
 /* Before parameters are bound, which the log would have. */
-static void
+static TV_HOT void
 analyzed(ParseState *pstate, Query *query, JumbleState *jumble)
 {
 	if (next_analyze)
@@ -474,7 +475,7 @@ analyzed(ParseState *pstate, Query *query, JumbleState *jumble)
 		tv_vault_look_at_user();
 }
 
-static void
+static TV_HOT void
 relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
 	if (next_relation_info)
@@ -483,7 +484,7 @@ relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 		check_planned(root->simple_rte_array[rel->relid]);
 }
 
-static bool
+static TV_HOT bool
 relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
 {
 	if (tv_vault_on())

@@ -28,6 +28,7 @@
 #include "utils/relcache.h"
 #include "utils/syscache.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard.h"
 #include "guard/tv_guard_internal.h"
@@ -86,7 +87,7 @@ add_filter(PlannerInfo *root, RangeTblEntry *rte, Index rti)
 	root->qual_security_level = Max(root->qual_security_level, list_length(rte->securityQuals));
 }
 
-static void
+static TV_HOT void
 relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
 	if (next_relation_info)

@@ -18,6 +18,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 #include "page/tv_heap_am.h"
@@ -140,7 +141,7 @@ action_of(TvHeapUse use)
 		TV_ACTION_MAINTAIN : TV_ACTION_SELECT;
 }
 
-static void
+static TV_HOT void
 check_table(Relation rel, TvHeapUse use)
 {
 	Oid			relid = RelationGetRelid(rel);

@@ -38,6 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "guard/tv_guard_upgrade.h"
@@ -552,7 +553,7 @@ refuse_plaintext(Relation rel)
 			 errhint("Create it with USING " HEAP_AM_NAME ", or set default_table_access_method to " HEAP_AM_NAME ".")));
 }
 
-static void
+static TV_HOT void
 guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 					int subId, void *arg)
 {

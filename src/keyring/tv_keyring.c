@@ -6,6 +6,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_secret.h"
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
@@ -50,7 +51,7 @@ tv_keyring_counts(uint32 *files, uint32 *keys, uint32 *masters)
 	LWLockRelease(lock);
 }
 
-uint32
+TV_HOT uint32
 tv_keyring_generation(void)
 {
 	return pg_atomic_read_u32(&tv_keyring_shared->generation);

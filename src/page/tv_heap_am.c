@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 
 #include "attach/tv_attach.h"
+#include "base/tv_hot.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_statistics.h"
 
@@ -60,7 +61,7 @@ scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
 	return heap->scan_begin(rel, snapshot, nkeys, key, pscan, flags);
 }
 
-static struct IndexFetchTableData *
+static TV_HOT struct IndexFetchTableData *
 index_fetch_begin(Relation rel)
 {
 	ask(rel, TV_HEAP_READ);

@@ -2,6 +2,7 @@
  * tv_page_file.c
  *	  What this process knows of a relation file: plain or sealed, and how.
  */
+#include "base/tv_hot.h"
 #include "page/tv_page_file.h"
 
 #include "utils/hsearch.h"
@@ -16,7 +17,7 @@ recent_place(const RelFileNodeBackend *rnode)
 	return &tv_page_recent[rnode->node.relNode % TV_PAGE_RECENT];
 }
 
-TvPageFile *
+TV_HOT TvPageFile *
 tv_page_file(RelFileNodeBackend rnode)
 {
 	TvPageFile **place = recent_place(&rnode);
@@ -104,7 +105,7 @@ take_known(TvPageFile *file, const TvKeyringFile *known)
 	file->state = TV_STATE_SEALED;
 }
 
-bool
+TV_HOT bool
 tv_page_file_resolve(TvPageFile *file)
 {
 	TvKeyringFile known;
@@ -127,7 +128,7 @@ tv_page_file_resolve(TvPageFile *file)
 	return true;
 }
 
-bool
+TV_HOT bool
 tv_page_file_refresh(TvPageFile *file)
 {
 	TvKeyringFile known;

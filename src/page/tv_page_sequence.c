@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 
 /* Sequences bound, and to be unbound, in the transaction at hand. */
@@ -51,7 +52,7 @@ unbind_all(List *sequences)
 	}
 }
 
-static void
+static TV_HOT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)

@@ -17,6 +17,7 @@
 #include "storage/md.h"
 
 #include "attach/tv_attach.h"
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "keyring/tv_keyring_scope.h"
 #include "page/tv_heap_am.h"
@@ -37,7 +38,7 @@ static bool attached = false;
 static Oid	copied_from = InvalidOid;
 static Oid	copied_into = InvalidOid;
 
-static TvPageFile *
+static TV_HOT TvPageFile *
 look_up(SMgrRelation reln)
 {
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
@@ -274,7 +275,7 @@ page_unlink(RelFileNodeBackend rnode, ForkNumber fork, bool isRedo)
 		tv_report(WARNING, &err);
 }
 
-static BlockNumber
+static TV_HOT BlockNumber
 page_nblocks(SMgrRelation reln, ForkNumber fork)
 {
 	/* before a truncation this is the last call outside its critical section */

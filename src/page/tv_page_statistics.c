@@ -23,6 +23,7 @@
 #include "utils/relcache.h"
 #include "utils/selfuncs.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "keyring/tv_keyring.h"
 #include "page/tv_page_catalog.h"
@@ -97,7 +98,7 @@ are_readable(void)
 	return likely(readable) || become_readable();
 }
 
-static bool
+static TV_HOT bool
 relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
 {
 	return (next_relation_stats && next_relation_stats(root, rte, attnum, vardata)) ||
@@ -112,7 +113,7 @@ index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *v
 }
 
 /* 0: the caller goes on to the catalog, so what cannot be read is said to be 32. */
-static int32
+static TV_HOT int32
 average_width(Oid relid, AttrNumber attnum)
 {
 	int32		width = next_average_width ? next_average_width(relid, attnum) : 0;

@@ -18,6 +18,7 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring_scope.h"
@@ -129,7 +130,7 @@ end_scopes(List *scopes)
 	}
 }
 
-static void
+static TV_HOT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)

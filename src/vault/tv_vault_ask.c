@@ -18,6 +18,7 @@
 #include "utils/relcache.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "page/tv_page_decide.h"
 #include "vault/tv_vault_audit.h"
@@ -44,7 +45,7 @@ consider(TvAnswer *answer, const TvAnswer *other)
 		*answer = *other;
 }
 
-static void
+static TV_HOT void
 answer_for_realm(const TvVaultLocal *local, uint32 i, TvAction action, TvAnswer *answer)
 {
 	const TvRealm *realm = &local->policy->realms[i];
@@ -122,7 +123,7 @@ rule_applies(const TvVaultLocal *local, uint32 i, const Bitmapset *columns)
 		bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
 }
 
-void
+TV_HOT void
 tv_vault_ask_columns(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
 {
 	const TvVaultLocal *local = begin(answer, action);
@@ -201,7 +202,7 @@ tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer)
 
 static bool user_has_realm = false;
 
-void
+TV_HOT void
 tv_vault_look_at_user(void)
 {
 	static uint64 generation = 0;

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/json.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_settings.h"
 
 static int	n_changes = 0;		/* of this transaction */
@@ -177,7 +178,7 @@ is_plain_read(const TvAnswer *answer, TvAction action)
 	return answer->verdict == TV_ANSWER_ALLOW && !answer->emergency && action == TV_ACTION_SELECT;
 }
 
-bool
+TV_HOT bool
 tv_vault_passes(const TvAnswer *answer, TvAction action)
 {
 	return answer->verdict == TV_ANSWER_NOT_PROTECTED ||

@@ -18,6 +18,7 @@
 #include "storage/lock.h"
 #include "utils/memutils.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "vault/tv_vault_audit.h"
 
@@ -197,7 +198,7 @@ put_back(void)
 	}
 }
 
-static void
+static TV_HOT void
 transaction_ends(XactEvent event, void *arg)
 {
 	uint64		number;

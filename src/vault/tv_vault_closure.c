@@ -28,6 +28,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/tv_hot.h"
 #include "page/tv_page_decide.h"
 
 #define SH_PREFIX targets
@@ -329,7 +330,7 @@ build(const TvVaultLocal *local, Oid relid)
 	return target;
 }
 
-const TvTarget *
+TV_HOT const TvTarget *
 tv_vault_target(const TvVaultLocal *local, Oid relid)
 {
 	const TvTarget *target;

@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "vault/tv_vault_audit.h"
 
@@ -147,7 +148,7 @@ is_gone(const Dropped *entry)
 								  ObjectIdGetDatum(entry->oid));
 }
 
-void
+TV_HOT void
 tv_vault_dropped_prepare(void)
 {
 	const TvVaultLocal *local;
@@ -174,7 +175,7 @@ tv_vault_dropped_prepare(void)
 		tv_vault_dropped_forget();
 }
 
-uint64
+TV_HOT uint64
 tv_vault_dropped_commit(void)
 {
 	uint64		number = 0;
@@ -188,7 +189,7 @@ tv_vault_dropped_commit(void)
 	return number;
 }
 
-void
+TV_HOT void
 tv_vault_dropped_forget(void)
 {
 	tv_policy_free(without);

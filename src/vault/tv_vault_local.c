@@ -6,6 +6,7 @@
  * database.  Names that an answer points to live in the policy that gave them,
  * so one that is replaced is kept until the transaction ends.
  */
+#include "base/tv_hot.h"
 #include "vault/tv_vault_internal.h"
 
 #include "access/xact.h"
@@ -156,7 +157,7 @@ load(void)
 	}
 }
 
-const TvVaultLocal *
+TV_HOT const TvVaultLocal *
 tv_vault_current(void)
 {
 	uint64		generation = tv_vault_generation();
@@ -253,7 +254,7 @@ emergency_end(const TvPolicy *policy, uint32 realm)
 	return end;
 }
 
-const TvRealmCache *
+TV_HOT const TvRealmCache *
 tv_vault_realm_access(const TvVaultLocal *vault, uint32 i)
 {
 	const TvPolicy *policy = vault->policy;
@@ -283,7 +284,7 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 	roles_moved = true;
 }
 
-static void
+static TV_HOT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)

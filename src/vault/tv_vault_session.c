@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "base/tv_shmem.h"
 
@@ -181,7 +182,7 @@ valid_until(const TvPolicy *policy, const Own *entry)
 	return 0;
 }
 
-bool
+TV_HOT bool
 tv_vault_unlocked(const TvVaultLocal *local, uint32 realm)
 {
 	if (unlikely(IsParallelWorker() && !imported))

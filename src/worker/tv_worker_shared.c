@@ -14,6 +14,7 @@
 #include "storage/latch.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "base/tv_shmem.h"
 
@@ -63,7 +64,7 @@ tv_worker_wake(void)
 	LWLockRelease(lock);
 }
 
-static void
+static TV_HOT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	/* also after an abort: then what was begun is taken back */

@@ -1,0 +1,17 @@
+/*
+ * tv_hot.h
+ *	  Which functions every statement passes, also those that we have nothing to
+ *	  do with.
+ */
+#ifndef TV_HOT_H
+#define TV_HOT_H
+
+/*
+ * Each of them is a few dozen instructions: what they cost is fetching them.  The
+ * compiler puts functions that are marked side by side (section .text.hot, GCC's
+ * manual, "Common Function Attributes"), so that they share pages and cache
+ * lines instead of pushing out the server's.  See decision 0027.
+ */
+#define TV_HOT __attribute__((hot))
+
+#endif							/* TV_HOT_H */
