@@ -45,7 +45,7 @@ $(OBJS): $(wildcard src/*/*.h)
 sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/ext/*.sql))
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION tde_vault" to load this file. \quit'; cat $^; } > $@
 
-.PHONY: deps test demo bench bench-online layers unit
+.PHONY: deps test-deps test demo bench bench-online layers unit
 
 # Debian packages: to build, to run, to test.
 DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap pgbackrest \
@@ -53,8 +53,14 @@ DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap pgbackrest \
 	libgfshare-dev libp11-dev libp11-kit-dev libzydis-dev softhsm2 opensc clang libclang-rt-14-dev valgrind \
 	libipc-run-perl procps
 
+# What only the tests use, and may come with services that start by themselves.
+TEST_DEPS = patroni etcd-server pgbouncer
+
 deps:
 	contrib/install-packages $(DEPS)
+
+test-deps:
+	contrib/install-packages $(DEPS) $(TEST_DEPS)
 
 layers:
 	contrib/check-layers

@@ -3,7 +3,7 @@
 #
 #	test/run.sh [suite ...]		of: layers unit asan valgrind fuzz regress pgtap isolation tap
 #
-# As root: installs what is needed (make deps), builds, installs, and runs the
+# As root: installs what is needed (make test-deps), builds, installs, and runs the
 # servers as user postgres.  As another user: build and install first.
 #
 #	JOBS=2				TAP tests at a time
@@ -267,12 +267,12 @@ do
 done
 if [ "$(id -u)" = 0 ]
 then
-	make --no-print-directory deps >/tmp/tde_vault_deps.$$ 2>&1 || { cat /tmp/tde_vault_deps.$$; die "make deps failed"; }
+	make --no-print-directory test-deps >/tmp/tde_vault_deps.$$ 2>&1 || { cat /tmp/tde_vault_deps.$$; die "make test-deps failed"; }
 	rm -f /tmp/tde_vault_deps.$$
 	bindir=$(${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config} --bindir) || die "no pg_config"
 	make --no-print-directory -j"$jobs" && make --no-print-directory install || die "the build failed"
 fi
-[ -n "$bindir" ] || die "PostgreSQL 15 is not installed; run as root, or make deps"
+[ -n "$bindir" ] || die "PostgreSQL 15 is not installed; run as root, or make test-deps"
 pgtest=$(dirname "$(dirname "$("$bindir/pg_config" --pgxs)")")/test
 
 tmp=$(mktemp -d /tmp/tde_vault_test.XXXXXX)

@@ -1,7 +1,8 @@
 #!/bin/bash
 # PostgreSQL's own test suites on encrypted tables.
 #
-#	test/run_server_suites.sh SOURCE [regress] [isolation] [recovery] [subscription] [pg_rewind]
+#	test/run_server_suites.sh SOURCE [regress] [isolation] [recovery] [subscription]
+#		[pg_rewind] [pg_basebackup] [pg_verifybackup] [pg_checksums] [pg_amcheck] [pg_dump]
 #
 # SOURCE is a PostgreSQL 15 source tree (apt-get source postgresql-15).  Each
 # suite runs twice on a throw-away server: without the module, and with it and
@@ -10,8 +11,8 @@
 # matter.  Takes some minutes, so it is not part of "make test".  Needs what
 # "make test" installed.
 #
-# Without suites: regress and isolation.  The other three are TAP tests, each
-# with servers of its own, on all of which every table is encrypted
+# Without suites: regress and isolation.  The others are TAP tests, each with
+# servers of its own, on all of which every table is encrypted
 # (test/lib/EncryptAll.pm); what passes without the module must pass with it.
 # TESTS="001 02*" picks some of them.  pg_rewind is for aes-256-xts tables.
 #
@@ -28,6 +29,7 @@ set -u -o pipefail
 source=${1:?usage: test/run_server_suites.sh SOURCE [regress] [isolation]}
 shift
 suites=${*:-regress isolation}
+bin_suites="pg_rewind pg_basebackup pg_verifybackup pg_checksums pg_amcheck pg_dump"
 [ -f "$source/src/test/regress/parallel_schedule" ] || { echo "$source is no PostgreSQL source tree" >&2; exit 1; }
 bindir=$(${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config} --bindir) || exit 1
 libdir=$("$bindir/pg_config" --pkglibdir)
@@ -191,6 +193,7 @@ run_tap()
 			as_server env TESTDIR="$out/$name" TESTDATADIR="$out/$name" TESTLOGDIR="$out/$name/log" top_builddir="$tmp/build" \
 				PG_REGRESS="$pgtest/regress/pg_regress" REGRESS_SHLIB="$tmp/lib/regress.so" \
 				TDE_VAULT_KEY_FILE="$tmp/key" TDE_VAULT_CIPHER="$cipher" \
+				TAR=tar GZIP_PROGRAM=gzip LZ4=lz4 ZSTD=zstd \
 				sh -c "cd '$dir' && prove --exec '$perl' '$file'" >"$out/$name.out" 2>&1
 			grep -qaE '^Result: (PASS|NOTESTS)' "$out/$name.out" && as_server rm -rf "${out:?}/$name"
 		done
@@ -269,7 +272,11 @@ compare()
 }
 
 mkdir "$tmp/src" "$tmp/lib" "$tmp/tokens"
-cp -r "$source"/src/test/{regress,isolation,recovery,subscription} "$source/src/bin/pg_rewind" "$tmp/src/"
+cp -r "$source"/src/test/{regress,isolation,recovery,subscription} "$tmp/src/"
+for suite in $bin_suites
+do
+	cp -r "$source/src/bin/$suite" "$tmp/src/"
+done
 cp "$(dirname "$0")/lib/EncryptAll.pm" "$tmp/lib/"
 openssl rand -hex 32 >"$tmp/key"
 gcc -O1 -fPIC -shared -w -I"$("$bindir/pg_config" --includedir-server)" -o "$tmp/lib/regress.so" "$source/src/test/regress/regress.c" || exit 1
@@ -286,7 +293,8 @@ for suite in $suites
 do
 	case $suite in
 		regress|isolation) server_suites+=" $suite" ;;
-		recovery|subscription|pg_rewind) tap_suites+=" $suite" ;;
+		recovery|subscription) tap_suites+=" $suite" ;;
+		pg_rewind|pg_basebackup|pg_verifybackup|pg_checksums|pg_amcheck|pg_dump) tap_suites+=" $suite" ;;
 		*) echo "unknown suite \"$suite\"" >&2; failed=1; exit 1 ;;
 	esac
 done
