@@ -37,7 +37,7 @@ typedef struct TvAuditEnd
 	uint8		chain[TV_AUDIT_CHAIN_LEN];
 } TvAuditEnd;
 
-/* --- tv_audit_file.c: writing --- */
+/* --- tv_audit_append.c: writing --- */
 
 /*
  * Append a line whose members after the event id are body (len bytes), and
@@ -45,20 +45,22 @@ typedef struct TvAuditEnd
  */
 extern TvStatus tv_audit_append(const char *body, size_t len, bool durable, TvError *err);
 
-/* Copy out where the log ends; false if this run of the server wrote nothing. */
-extern bool tv_audit_end(TvAuditEnd *end);
-
-/* In _PG_init. */
-extern void tv_audit_file_init(void);
-
-/* Path of a file of the log. */
-extern void tv_audit_path(const char *name, char path[MAXPGPATH]);
-
 /*
  * Where the log ends, when all of that is on disk.  Only after tv_audit_end()
  * was true.
  */
 extern TvStatus tv_audit_settle(TvAuditEnd *end, TvError *err);
+
+/* --- tv_audit_file.c: the file that the log goes on in --- */
+
+/* In _PG_init. */
+extern void tv_audit_file_init(void);
+
+/* Copy out where the log ends; false if this run of the server wrote nothing. */
+extern bool tv_audit_end(TvAuditEnd *end);
+
+/* Path of a file of the log. */
+extern void tv_audit_path(const char *name, char path[MAXPGPATH]);
 
 /* --- tv_audit_anchor.c: how far the keyring knows it to reach --- */
 
