@@ -17,6 +17,7 @@
 #include "replication/slot.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_file.h"
 #include "base/tv_report.h"
 #include "base/tv_shmem.h"
 #include "keyring/tv_keyring_io.h"
@@ -143,7 +144,7 @@ adopt_copy(const Copy *copy, const TvKeyringHeader *header)
 	memcpy(shared->check, copy->check, sizeof(shared->check));
 	pg_atomic_write_u64(&shared->appended, copy->written);
 	pg_atomic_write_u64(&shared->flushed, copy->written);
-	if (tv_keyring_sync_directory(TV_KEYRING_DIR, &failure) != TV_OK)
+	if (tv_sync_directory(TV_KEYRING_DIR, &failure) != TV_OK)
 		tv_keyring_panic_on_lost_sync(&failure);
 }
 
@@ -166,12 +167,12 @@ compact(int old_fd, TvError *err)
 		return status;
 	copy.fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, pg_file_create_mode);
 	if (copy.fd < 0)
-		return tv_keyring_io_error(err, "create", TV_KEYRING_NEW_PATH);
+		return tv_io_error(err, "create", TV_KEYRING_NEW_PATH);
 	LWLockAcquire(lock, LW_SHARED);
 	status = write_copy(old_fd, &copy, &header, err);
 	LWLockRelease(lock);
 	if (status == TV_OK && rename(TV_KEYRING_NEW_PATH, TV_KEYRING_PATH) != 0)
-		status = tv_keyring_io_error(err, "rename", TV_KEYRING_NEW_PATH);
+		status = tv_io_error(err, "rename", TV_KEYRING_NEW_PATH);
 	if (status == TV_OK)
 	{
 		LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -269,7 +270,7 @@ tv_keyring_compact_now(TvError *err)
 	int			fd = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
-		return tv_keyring_io_error(err, "open", TV_KEYRING_PATH);
+		return tv_io_error(err, "open", TV_KEYRING_PATH);
 	status = compact(fd, err);
 	close(fd);
 	return status;

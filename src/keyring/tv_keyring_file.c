@@ -258,6 +258,12 @@ tv_keyring_forget(const RelFileNode *node, TvError *err)
 	return append_removal(TV_RECORD_FILE_FORGOTTEN, node, true, err);
 }
 
+TvStatus
+tv_keyring_release(const RelFileNode *node, TvError *err)
+{
+	return append_removal(TV_RECORD_FILE_RELEASED, node, true, err);
+}
+
 /* The caller holds the table lock. */
 static bool
 is_of_catalog(const TvFileSlot *file)

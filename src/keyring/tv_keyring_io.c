@@ -11,19 +11,9 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 
+#include "base/tv_file.h"
 #include "base/tv_report.h"
 #include "crypto/tv_kdf.h"
-
-TvStatus
-tv_keyring_io_error(TvError *err, const char *what, const char *path)
-{
-	TvStatus	status = tv_error(err, TV_ERR_IO, "could not %s file \"%s\": %s",
-								  what, path, strerror(errno));
-
-	if (errno == ENOSPC)
-		tv_error_hint(err, "Free space on the file system that holds the data directory.");
-	return status;
-}
 
 TvStatus
 tv_keyring_write_at(int fd, const void *data, size_t len, uint64 pos, const char *path, TvError *err)
@@ -36,7 +26,7 @@ tv_keyring_write_at(int fd, const void *data, size_t len, uint64 pos, const char
 	{
 		if (errno == 0)
 			errno = ENOSPC;		/* as fd.c: a short write without errno */
-		return tv_keyring_io_error(err, "write", path);
+		return tv_io_error(err, "write", path);
 	}
 	return TV_OK;
 }
@@ -45,7 +35,7 @@ TvStatus
 tv_keyring_sync_fd(int fd, const char *path, TvError *err)
 {
 	if (pg_fsync(fd) != 0)
-		return tv_keyring_io_error(err, "fsync", path);
+		return tv_io_error(err, "fsync", path);
 	return TV_OK;
 }
 
@@ -53,22 +43,6 @@ void
 tv_keyring_panic_on_lost_sync(const TvError *err)
 {
 	tv_report(PANIC, err);
-}
-
-TvStatus
-tv_keyring_sync_directory(const char *path, TvError *err)
-{
-	int			fd;
-	TvStatus	status;
-
-	if (!enableFsync)
-		return TV_OK;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return tv_keyring_io_error(err, "open", path);
-	status = fsync(fd) == 0 ? TV_OK : tv_keyring_io_error(err, "fsync", path);
-	close(fd);
-	return status;
 }
 
 TvStatus
@@ -118,7 +92,7 @@ tv_keyring_walk(int fd, const char *path, const TvKeyringHeader *header, uint64 
 			ssize_t		got = pg_pread(fd, buffer, Min(sizeof(buffer), end - pos), (off_t) pos);
 
 			if (got < 0)
-				return tv_keyring_io_error(err, "read", path);
+				return tv_io_error(err, "read", path);
 			start = pos;
 			filled = (size_t) got;
 		}

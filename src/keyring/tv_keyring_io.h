@@ -17,13 +17,12 @@
 #define TV_KEYRING_PATH "tde_vault/keyring"
 #define TV_KEYRING_NEW_PATH "tde_vault/keyring.new"
 
-/* TV_ERR_IO from errno: could not "what" file "path". */
-extern TvStatus tv_keyring_io_error(TvError *err, const char *what, const char *path);
-
+/* Write len bytes at pos, all of them.  TV_ERR_IO if that fails. */
 extern TvStatus tv_keyring_write_at(int fd, const void *data, size_t len, uint64 pos,
 									const char *path, TvError *err);
+
+/* Sync fd, which is open on path; nothing with fsync = off. */
 extern TvStatus tv_keyring_sync_fd(int fd, const char *path, TvError *err);
-extern TvStatus tv_keyring_sync_directory(const char *path, TvError *err);
 
 /*
  * Data that may be lost after a failed fsync is not retried: the kernel may

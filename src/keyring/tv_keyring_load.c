@@ -15,6 +15,7 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
+#include "base/tv_file.h"
 #include "base/tv_report.h"
 #include "base/tv_shmem.h"
 #include "keyring/tv_keyring_io.h"
@@ -129,14 +130,14 @@ read_whole(uint8 **data, size_t *len)
 		return false;
 	if (fd < 0 || fstat(fd, &st) != 0)
 	{
-		(void) tv_keyring_io_error(&err, "open", TV_KEYRING_PATH);
+		(void) tv_io_error(&err, "open", TV_KEYRING_PATH);
 		load_failed(TV_KEYRING_PATH, &err);
 	}
 	*data = MemoryContextAllocHuge(CurrentMemoryContext, st.st_size + 1);
 	*len = st.st_size;
 	if (pg_pread(fd, *data, *len, 0) != (ssize_t) *len)
 	{
-		(void) tv_keyring_io_error(&err, "read", TV_KEYRING_PATH);
+		(void) tv_io_error(&err, "read", TV_KEYRING_PATH);
 		load_failed(TV_KEYRING_PATH, &err);
 	}
 	close(fd);
@@ -156,7 +157,7 @@ cut_file(uint64 end)
 	tv_keyring_shared->header.committed = end;
 	if (fd < 0 || ftruncate(fd, (off_t) end) != 0)
 	{
-		(void) tv_keyring_io_error(&err, "truncate", TV_KEYRING_PATH);
+		(void) tv_io_error(&err, "truncate", TV_KEYRING_PATH);
 		load_failed(TV_KEYRING_PATH, &err);
 	}
 	if (tv_keyring_write_header(fd, TV_KEYRING_PATH, &tv_keyring_shared->header, &err) != TV_OK ||

@@ -16,6 +16,7 @@
 #include "common/file_perm.h"
 #include "storage/fd.h"
 
+#include "base/tv_file.h"
 #include "base/tv_shmem.h"
 #include "keyring/tv_keyring_io.h"
 
@@ -37,13 +38,13 @@ create_file(TvError *err)
 	int			fd;
 
 	if (mkdir(TV_KEYRING_DIR, pg_dir_create_mode) != 0 && errno != EEXIST)
-		return tv_keyring_io_error(err, "create directory", TV_KEYRING_DIR);
+		return tv_io_error(err, "create directory", TV_KEYRING_DIR);
 	status = tv_keyring_make_header(&header, 1, err);
 	if (status != TV_OK)
 		return status;
 	fd = open(TV_KEYRING_NEW_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, pg_file_create_mode);
 	if (fd < 0)
-		return tv_keyring_io_error(err, "create", TV_KEYRING_NEW_PATH);
+		return tv_io_error(err, "create", TV_KEYRING_NEW_PATH);
 	status = tv_keyring_write_header(fd, TV_KEYRING_NEW_PATH, &header, err);
 	if (status == TV_OK)
 		status = tv_keyring_sync_fd(fd, TV_KEYRING_NEW_PATH, err);
@@ -51,10 +52,10 @@ create_file(TvError *err)
 	if (status != TV_OK)
 		return status;
 	if (rename(TV_KEYRING_NEW_PATH, TV_KEYRING_PATH) != 0)
-		return tv_keyring_io_error(err, "rename", TV_KEYRING_NEW_PATH);
-	status = tv_keyring_sync_directory(TV_KEYRING_DIR, err);
+		return tv_io_error(err, "rename", TV_KEYRING_NEW_PATH);
+	status = tv_sync_directory(TV_KEYRING_DIR, err);
 	if (status == TV_OK)
-		status = tv_keyring_sync_directory(".", err);
+		status = tv_sync_directory(".", err);
 	if (status != TV_OK)
 		return status;
 	shared->header = header;
@@ -93,7 +94,7 @@ open_file(int *fd, TvError *err)
 		close(kept);
 	kept = open(TV_KEYRING_PATH, O_RDWR | O_CLOEXEC);
 	if (kept < 0)
-		return tv_keyring_io_error(err, "open", TV_KEYRING_PATH);
+		return tv_io_error(err, "open", TV_KEYRING_PATH);
 	kept_generation = tv_keyring_shared->header.generation;
 	*fd = kept;
 	return TV_OK;
@@ -160,9 +161,9 @@ cut_tail(int fd, uint64 pos, TvError *err)
 	struct stat st;
 
 	if (fstat(fd, &st) != 0)
-		return tv_keyring_io_error(err, "stat", TV_KEYRING_PATH);
+		return tv_io_error(err, "stat", TV_KEYRING_PATH);
 	if ((uint64) st.st_size > pos && ftruncate(fd, (off_t) pos) != 0)
-		return tv_keyring_io_error(err, "truncate", TV_KEYRING_PATH);
+		return tv_io_error(err, "truncate", TV_KEYRING_PATH);
 	return TV_OK;
 }
 
@@ -374,10 +375,10 @@ tv_keyring_read_at(uint64 pos, TvRecord *record, TvError *err)
 	if (pos == TV_KEYRING_SECTOR)
 		memcpy(before, tv_keyring_shared->header.seed, sizeof(before));
 	else if (pg_pread(fd, before, sizeof(before), (off_t) (pos - sizeof(before))) != sizeof(before))
-		status = tv_keyring_io_error(err, "read", TV_KEYRING_PATH);
+		status = tv_io_error(err, "read", TV_KEYRING_PATH);
 	got = pg_pread(fd, buf, sizeof(buf), (off_t) pos);
 	if (status == TV_OK && got < 0)
-		status = tv_keyring_io_error(err, "read", TV_KEYRING_PATH);
+		status = tv_io_error(err, "read", TV_KEYRING_PATH);
 	if (status != TV_OK)
 		return status;
 	status = tv_keyring_record_decode(buf, got, pos, before, record, &used);

@@ -150,19 +150,6 @@ tv_keyring_set_work(uint64 id, uint16 flags, XLogRecPtr since, TvError *err)
 	return tv_keyring_append(&record, true, err);
 }
 
-TvStatus
-tv_keyring_release(const RelFileNode *node, TvError *err)
-{
-	TvRecord	record;
-
-	memset(&record, 0, sizeof(record));
-	record.type = TV_RECORD_FILE_RELEASED;
-	record.u.removal.tablespace = node->spcNode;
-	record.u.removal.database = node->dbNode;
-	record.u.removal.relation = node->relNode;
-	return tv_keyring_append(&record, true, err);
-}
-
 bool
 tv_keyring_destroy_superseded(TvError *err)
 {
