@@ -104,7 +104,10 @@ BEGIN
     END IF;
     RETURN coalesce((SELECT bool_and(f.cipher IS NOT NULL)
         FROM tde_vault.relation_family(relation) m
-        CROSS JOIN LATERAL tde_vault.relation_files(m) f), false);
+        CROSS JOIN LATERAL tde_vault.relation_files(m) f), false)
+        -- a foreign partition has its rows where nobody here can tell
+        AND NOT EXISTS (SELECT FROM pg_partition_tree(relation) t
+            JOIN pg_class c ON c.oid = t.relid WHERE c.relkind = 'f');
 END
 $$;
 COMMENT ON FUNCTION tde_vault.is_encrypted(regclass) IS

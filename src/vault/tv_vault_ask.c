@@ -485,6 +485,11 @@ tv_vault_may_join(Relation rel)
 void
 tv_vault_refuse_plain(Oid relid)
 {
+	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s cannot be in a realm: it is a foreign table", name_of(relid)),
+				 errhint("Its rows are on another server: put them into a realm there.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("%s cannot be in a realm: it is not a tde_heap table", name_of(relid)),

@@ -149,6 +149,8 @@ tv_vault_table_named(const char *name)
 	Oid			relid = find_relation(name);
 	char		relkind = get_rel_relkind(relid);
 
+	if (relkind == RELKIND_FOREIGN_TABLE)
+		tv_vault_refuse_plain(relid);
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&
 		relkind != RELKIND_MATVIEW)
 		ereport(ERROR,

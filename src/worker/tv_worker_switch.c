@@ -85,6 +85,8 @@ check_table(Relation rel, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table or materialized view", RelationGetRelationName(rel)),
+				 relkind == RELKIND_FOREIGN_TABLE ?
+				 errhint("The rows of a foreign table are on another server: encrypt them there.") :
 				 errhint("Indexes, TOAST tables and owned sequences follow their table.")));
 	if (IsSystemRelation(rel))
 		ereport(ERROR,
@@ -134,6 +136,12 @@ tables_of(Oid table, LOCKMODE lock, const char *what)
 			check_table(rel, what);
 			result = lappend_oid(result, lfirst_oid(lc));
 		}
+		else if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+			ereport(WARNING,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("%s leaves out partition \"%s\", a foreign table", what,
+							RelationGetRelationName(rel)),
+					 errhint("Its rows are on another server: encrypt them there.")));
 		relation_close(rel, NoLock);
 	}
 	return result;
