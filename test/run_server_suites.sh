@@ -211,6 +211,12 @@ is_known()
 			echo "moves a database with encrypted tables to another tablespace, which is refused" ;;
 		recovery/039_end_of_wal)
 			echo "wants no log of hint bits (wal_log_hints is forced on) where it writes broken records" ;;
+		pg_amcheck/002_nonesuch)
+			echo "leaves out every schema that a new database has: the extension has one more" ;;
+		pg_amcheck/003_check|pg_amcheck/004_verify_heapam)
+			echo "damages pages of tables and has pg_amcheck find it, which checks heap tables and no other access method" ;;
+		pg_amcheck/005_opclass_damage)
+			echo "pg_amcheck finds indexes of other than heap tables only with a pattern: 050_page_tools has the same damage found" ;;
 		subscription/004_sync)
 			echo "counts the tables of a publication FOR ALL TABLES: the extension has one" ;;
 		*)
