@@ -19,7 +19,8 @@
 #	KEEP=1		keep the temporary directory
 #	SPILL=1		next to no memory for sorts, hashes and temporary tables, so
 #				that as much as possible goes through sealed temporary files
-#	CATALOGS=1	the system catalogs of the databases are encrypted, too
+#	CATALOGS=1	the system catalogs of the databases are encrypted, too; also of
+#				those of TAP tests
 #	STANDBY=1	the encrypted server has a streaming standby, and
 #				wal_consistency_checking = all compares every page that WAL
 #				changes there; at the end the standby's pages are verified, and
@@ -192,7 +193,7 @@ run_tap()
 			as_server mkdir -p "$out/$name/tmp_check"
 			as_server env TESTDIR="$out/$name" TESTDATADIR="$out/$name" TESTLOGDIR="$out/$name/log" top_builddir="$tmp/build" \
 				PG_REGRESS="$pgtest/regress/pg_regress" REGRESS_SHLIB="$tmp/lib/regress.so" \
-				TDE_VAULT_KEY_FILE="$tmp/key" TDE_VAULT_CIPHER="$cipher" \
+				TDE_VAULT_KEY_FILE="$tmp/key" TDE_VAULT_CIPHER="$cipher" TDE_VAULT_CATALOGS="${CATALOGS:-}" \
 				TAR=tar GZIP_PROGRAM=gzip LZ4=lz4 ZSTD=zstd \
 				sh -c "cd '$dir' && prove --exec '$perl' '$file'" >"$out/$name.out" 2>&1
 			grep -qaE '^Result: (PASS|NOTESTS)' "$out/$name.out" && as_server rm -rf "${out:?}/$name"

@@ -7,6 +7,7 @@
 #
 #	TDE_VAULT_CIPHER	cipher of the tables; default: the module's
 #	TDE_VAULT_KEY_FILE	the file with the master key
+#	TDE_VAULT_CATALOGS	encrypt the system catalogs, too
 #
 package EncryptAll;
 
@@ -29,6 +30,10 @@ CONF
 	$self->start;
 	$self->safe_psql($_, 'CREATE EXTENSION tde_vault') foreach 'template1', 'postgres';
 	$self->safe_psql('postgres', q{CALL tde_vault.create_master_key('cluster_key', NULL, true)});
+	if ($ENV{TDE_VAULT_CATALOGS})
+	{
+		$self->safe_psql($_, 'CALL tde_vault.seal_catalogs()') foreach 'template1', 'postgres';
+	}
 	$self->stop;
 	$self->append_conf('postgresql.conf', 'default_table_access_method = tde_heap');
 	return;
