@@ -74,4 +74,5 @@ _PG_init(void)
 	tv_ddl_init();
 	tv_guard_init();
 	tv_worker_init();
+	tv_attach_end();
 }

@@ -115,6 +115,9 @@ extern void tv_attach_calls(void *callee, const char *name, const char *caller,
  */
 extern void *tv_attach_pointer(void **slot, const char *name, void *replacement);
 
+/* All is attached: free what that took. */
+extern void tv_attach_end(void);
+
 /*
  * What was recognised, for system_info(): a row a seam.  Returns false when
  * i is past the end.  Strings live as long as the process.

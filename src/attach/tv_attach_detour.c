@@ -8,6 +8,26 @@
 #include "attach/tv_detour.h"
 #include "attach/tv_redirect.h"
 
+/* The branches of the program; found with the first detour. */
+static TvBranches branches;
+
+static const TvBranches *
+find_branches(const char *seam)
+{
+	const TvImage *image = tv_attach_image();
+	TvError		error;
+
+	if (branches.count == 0 && tv_branches_find(image->text, image->ntext, &branches, &error) != TV_OK)
+		tv_attach_refuse(seam, &error);
+	return &branches;
+}
+
+void
+tv_attach_end(void)
+{
+	tv_branches_free(&branches);
+}
+
 /*
  * Install a detour and note it.  A function that nothing calls by its address
  * has been cloned or inlined everywhere: its detour would see nothing, and so
@@ -27,8 +47,7 @@ install(void *target, const char *name, void *replacement, TvDetourMode mode)
 	request.target = target;
 	request.replacement = replacement;
 	request.mode = mode;
-	request.text = image->text;
-	request.ntext = image->ntext;
+	request.branches = find_branches(name);
 	request.min_callers = 1;
 	if (tv_image_function_size(image, target, &request.target_size,
 							   &error) != TV_OK ||

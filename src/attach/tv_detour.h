@@ -10,7 +10,7 @@
 #ifndef TV_DETOUR_H
 #define TV_DETOUR_H
 
-#include "attach/tv_memory.h"
+#include "attach/tv_branches.h"
 
 typedef enum TvDetourMode
 {
@@ -24,8 +24,7 @@ typedef struct TvDetourRequest
 	size_t		target_size;	/* its size, from the symbol table */
 	void	   *replacement;	/* same signature */
 	TvDetourMode mode;
-	const TvMemoryRange *text;	/* all code that may jump to the function */
-	size_t		ntext;
+	const TvBranches *branches; /* of all code that may jump to the function */
 	size_t		min_callers;	/* refuse if fewer direct calls are found */
 	bool		far_jump;		/* jump by 64-bit address in any case */
 } TvDetourRequest;

@@ -107,7 +107,7 @@ tv_detour_install(const TvDetourRequest *request, TvDetour *detour,
 	TvStatus	status;
 
 	memset(detour, 0, sizeof(*detour));
-	if (request->target == NULL || request->replacement == NULL ||
+	if (request->target == NULL || request->replacement == NULL || request->branches == NULL ||
 		request->target == request->replacement)
 		return tv_error(err, TV_ERR_INVALID_ARGUMENT,
 						"a detour needs a target and a replacement");

@@ -19,7 +19,6 @@
 
 #define ENDBR64_SIZE 4
 #define NEAR_JUMP_SIZE 5		/* jmp rel32 */
-#define OPCODE_CALL 0xE8
 #define OPCODE_JMP 0xE9
 
 /* Longer functions than this are not decoded. */
@@ -137,62 +136,35 @@ check_own_branches(const TvDetourRequest *request, const TvDetourPlan *plan,
 }
 
 /*
- * If the bytes at "at" can be a call or jump with a 32-bit displacement, its
- * destination; else 0.
- */
-static uintptr_t
-branch_destination(const unsigned char *at, size_t left)
-{
-	size_t		opcode_size;
-	int32_t		displacement;
-
-	if (at[0] == OPCODE_CALL || at[0] == OPCODE_JMP)
-		opcode_size = 1;
-	else if (at[0] == 0x0F && left > 1 && (at[1] & 0xF0) == 0x80)
-		opcode_size = 2;
-	else
-		return 0;
-	if (left < opcode_size + sizeof(displacement))
-		return 0;
-	memcpy(&displacement, at + opcode_size, sizeof(displacement));
-	return (uintptr_t) at + opcode_size + sizeof(displacement) +
-		(uintptr_t) (intptr_t) displacement;
-}
-
-/*
- * Look through all other code, the function's own cold part included, for
- * calls of the function and for jumps into the instructions that move.
+ * Look through the branches of all other code, the function's own cold part
+ * included, for calls of the function and for jumps into the instructions that
+ * move.
  *
- * This takes every byte for the start of an instruction.  So it misses no
- * branch of that form, and it may see one that is not there: by chance once
- * in thousands of builds, and then the server does not start, on any day.
+ * Some of these branches may not be there (tv_branches.h): by chance once in
+ * thousands of builds one is in the way, and then the server does not start, on
+ * any day.
  */
 static TvStatus
-scan_text(const TvDetourRequest *request, TvDetourPlan *plan, TvError *err)
+check_branches(const TvDetourRequest *request, TvDetourPlan *plan, TvError *err)
 {
 	const unsigned char *code = request->target;
-	size_t		i;
 
 	plan->callers = 0;
-	for (i = 0; i < request->ntext; i++)
+	for (size_t i = 0; i < request->branches->count; i++)
 	{
-		const unsigned char *at = request->text[i].start;
-		const unsigned char *end = at + request->text[i].size;
+		const TvBranch *branch = &request->branches->list[i];
+		bool		entry = branch->destination == (uintptr_t) code;
 
-		for (; at < end; at++)
-		{
-			uintptr_t	destination = branch_destination(at, (size_t) (end - at));
-
-			if (destination == 0 ||
-				(at >= code && at < code + request->target_size))
-				continue;
-			if (destination == (uintptr_t) code && at[0] == OPCODE_CALL)
-				plan->callers++;
-			if (is_inside_patch(plan, destination) &&
-				(plan->boundaries >> (destination - (uintptr_t) plan->patch) & 1))
-				return refuse(err, "other code jumps to an instruction that must move",
-							  code, (size_t) (destination - (uintptr_t) code));
-		}
+		if ((!entry && !is_inside_patch(plan, branch->destination)) ||
+			(branch->at >= code && branch->at < code + request->target_size) ||
+			!tv_branch_holds(branch))
+			continue;
+		if (entry && tv_branch_is_call(branch))
+			plan->callers++;
+		if (is_inside_patch(plan, branch->destination) &&
+			(plan->boundaries >> (branch->destination - (uintptr_t) plan->patch) & 1))
+			return refuse(err, "other code jumps to an instruction that must move",
+						  code, (size_t) (branch->destination - (uintptr_t) code));
 	}
 	return TV_OK;
 }
@@ -209,7 +181,7 @@ tv_detour_arch_plan(const TvDetourRequest *request, bool far_jump,
 	if (status == TV_OK && request->mode == TV_DETOUR_CALLABLE)
 		status = check_own_branches(request, plan, err);
 	if (status == TV_OK)
-		status = scan_text(request, plan, err);
+		status = check_branches(request, plan, err);
 	if (status != TV_OK)
 		return status;
 

@@ -65,11 +65,14 @@ TARGET(taken, ".byte 0xe9\n.long t_plain - . - 4\n.rept 16\nnop\n.endr\n");
 TARGET(garbage, "push %rbp\nmov %rsp, %rbp\nlea (%rdi,%rsi), %eax\npop %rbp\n"
 	   "ret\n.byte 0x06, 0x06\n");
 TARGET(uncalled, PROLOGUE EPILOGUE);
+TARGET(lost, PROLOGUE EPILOGUE);
+TARGET(swallower, "call t_lost\nret\n" ".rept 16\nnop\n.endr\n");
 __asm__(TARGETS ".p2align 4\nt_caller:\ncall t_plain\ncall t_endbr\nret\n"
 		".balign 4096\n.popsection\n");
 
 #define SIZE(name) ((size_t) (t_##name##_end - (const char *) t_##name))
 
+static TvBranches branches;		/* of the program, before any detour */
 static int	(*original) (int a, int b);
 static int	calls = 0;
 
@@ -93,17 +96,13 @@ static TvStatus
 install(void *target, size_t size, TvDetourMode mode, bool far_jump,
 		size_t min_callers, TvDetour *detour, TvError *err)
 {
-	TvImage		image;
 	TvDetourRequest request = {0};
 
-	if (tv_image_main(&image, err) != TV_OK)
-		return err->status;
 	request.target = target;
 	request.target_size = size;
 	request.replacement = (void *) replacement;
 	request.mode = mode;
-	request.text = image.text;
-	request.ntext = image.ntext;
+	request.branches = &branches;
 	request.min_callers = min_callers;
 	request.far_jump = far_jump;
 	return tv_detour_install(&request, detour, err);
@@ -167,6 +166,20 @@ test_replace(void)
 	check_is_code((void *) t_replaced);
 }
 
+/* The only call of a function was overwritten after the branches were found. */
+static void
+test_lost_call(void)
+{
+	TvDetour	detour;
+	TvError		err = {0};
+
+	CHECK(install((void *) t_swallower, SIZE(swallower), TV_DETOUR_REPLACE, false,
+				  0, &detour, &err) == TV_OK);
+	CHECK(install((void *) t_lost, SIZE(lost), TV_DETOUR_CALLABLE, false,
+				  1, &detour, &err) == TV_ERR_VERSION);
+	CHECK(strstr(err.message, "does not call the function") != NULL);
+}
+
 /* Refused, for the expected reason, with not a byte of the target changed. */
 static void
 test_refused(const char *name, void *target, size_t size, TvDetourMode mode,
@@ -218,6 +231,7 @@ test_arguments(void)
 	CHECK(tv_detour_install(&request, &detour, &err) == TV_ERR_INVALID_ARGUMENT);
 	CHECK(tv_image_main(&image, &err) == TV_OK);
 	CHECK(image.ntext >= 1 && image.ndata >= 2);
+	CHECK(tv_branches_find(image.text, image.ntext, &branches, &err) == TV_OK && branches.count > 0);
 	CHECK(tv_image_function_size(&image, (void *) printf, &size,
 								 &err) == TV_ERR_VERSION);
 	CHECK(tv_image_function_size(&image, (const char *) t_plain + 1, &size,
@@ -278,5 +292,7 @@ main(void)
 	test_detour(t_endbr, SIZE(endbr), false, 1);
 	test_detour(t_far, SIZE(far), true, 0);
 	test_replace();
+	test_lost_call();
+	tv_branches_free(&branches);
 	return unit_done();
 }
