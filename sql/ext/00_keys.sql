@@ -61,3 +61,11 @@ LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'tv_sql_master_key_rotation';
 COMMENT ON FUNCTION tde_vault.master_key_rotation() IS
     'what a running rotation of a master key has done; no row if none runs';
+
+CREATE FUNCTION tde_vault.unfinished_rotations(
+    OUT database oid, OUT keys_done bigint, OUT keys_total bigint)
+RETURNS SETOF record
+LANGUAGE C STRICT
+AS 'MODULE_PATHNAME', 'tv_sql_unfinished_rotations';
+COMMENT ON FUNCTION tde_vault.unfinished_rotations() IS
+    'master keys that do not yet wrap all table keys that they are to wrap';

@@ -94,18 +94,13 @@ AS $$
     WHERE (SELECT s.rolsuper FROM pg_roles s WHERE s.rolname = session_user)
        OR pg_has_role(session_user, 'vault_operator', 'MEMBER')
     UNION ALL
-    SELECT NULL, 'rotate master key', d.datname, NULL, m.done, m.total,
-           CASE WHEN m.total > 0 THEN round(100.0 * m.done / m.total, 1) ELSE 0 END,
+    SELECT NULL, 'rotate master key', d.datname, NULL, m.keys_done, m.keys_total,
+           CASE WHEN m.keys_total > 0 THEN round(100.0 * m.keys_done / m.keys_total, 1) ELSE 0 END,
            NULL, NULL, NULL, 'unfinished', NULL, NULL,
            format('goes on when the server starts, or now: %s',
                   CASE WHEN m.database IS NULL THEN 'CALL tde_vault.rotate_master_key(for_cluster => true)'
                        ELSE format('ALTER DATABASE %I ROTATE MASTER KEY', d.datname) END)
-    FROM (SELECT k.database, sum(k.keys) AS total,
-                 sum(k.keys) FILTER (WHERE k.state = 'active') AS done
-          FROM tde_vault.master_keys() k
-          WHERE k.state <> 'retired'
-          GROUP BY k.database
-          HAVING bool_or(k.state = 'rotating')) m
+    FROM tde_vault.unfinished_rotations() m
     LEFT JOIN pg_database d ON d.oid = m.database
     WHERE NOT EXISTS (SELECT FROM tde_vault.master_key_rotation() r
                       WHERE r.database IS NOT DISTINCT FROM m.database)

@@ -64,6 +64,7 @@ GRANT SELECT ON tde_vault.realms, tde_vault.realm_objects, tde_vault.realm_autho
 -- Keys are an operator's: their metadata and their rotation.
 GRANT EXECUTE ON PROCEDURE tde_vault.rotate_master_key(text, text, boolean, text) TO vault_operator;
 GRANT EXECUTE ON FUNCTION tde_vault.master_key_rotation() TO vault_operator;
+GRANT EXECUTE ON FUNCTION tde_vault.unfinished_rotations() TO vault_operator;
 GRANT EXECUTE ON FUNCTION tde_vault.master_keys() TO vault_operator;
 GRANT EXECUTE ON FUNCTION tde_vault.table_keys() TO vault_operator;
 GRANT SELECT ON tde_vault.keys TO vault_operator;

@@ -75,6 +75,7 @@ typedef struct TvKeyringMaster
 	int64		retired_at;		/* 0: is not, or not known */
 	TvMasterState state;
 	bool		past;			/* database dropped, and wraps nothing */
+	bool		unfinished;		/* active, but wraps not yet all that it is to */
 	uint32		keys;			/* versions of table keys that it wraps */
 	char		key_id[TV_KEYRING_KEY_ID_MAX + 1];
 	char		uri[TV_KEYRING_URI_MAX + 1];
@@ -157,6 +158,8 @@ typedef struct TvRotationProgress
 } TvRotationProgress;
 
 extern bool tv_keyring_rotation_progress(TvRotationProgress *out);
+/* How many versions of table keys the master key of database is yet to wrap. */
+extern uint64 tv_keyring_rotation_left(Oid database);
 
 /* --- table keys and files (tv_keyring.c) --- */
 

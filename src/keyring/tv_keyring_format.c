@@ -13,6 +13,7 @@ static const uint8_t keyring_magic[8] = {'T', 'D', 'E', 'V', 'K', 'E', 'Y', 'S'}
 
 #define RECORD_VERSION 1
 #define RECORD_VERSION_SCOPED 2	/* of FILE and SCOPE, with the number of a SCOPE */
+#define RECORD_VERSION_TAKING_OVER 2	/* of MASTER_KEY, with that it is */
 #define HEADER_CHECKED 56		/* bytes of the header its check covers */
 
 /* check = first 16 bytes of SHA-256(previous check || bytes) */
@@ -124,10 +125,12 @@ encode_master_key(TvWriter *w, const TvMasterKeyRecord *key)
 	write_string(w, key->uri);
 	tv_write_u16(w, key->check_len);
 	tv_write_bytes(w, key->check, key->check_len);
+	if (key->taking_over)
+		tv_write_u8(w, 1);
 }
 
 static void
-decode_master_key(TvReader *r, TvMasterKeyRecord *key)
+decode_master_key(TvReader *r, uint16_t version, TvMasterKeyRecord *key)
 {
 	key->id = tv_read_u64(r);
 	key->database = tv_read_u32(r);
@@ -140,6 +143,9 @@ decode_master_key(TvReader *r, TvMasterKeyRecord *key)
 		r->failed = true;
 	else
 		tv_read_bytes(r, key->check, key->check_len);
+	key->taking_over = version == RECORD_VERSION_TAKING_OVER;
+	if (key->taking_over && tv_read_u8(r) != 1)
+		r->failed = true;
 }
 
 static void
@@ -259,6 +265,8 @@ version_of(const TvRecord *record)
 	if ((record->type == TV_RECORD_FILE && record->u.file.scopes != 0) ||
 		(record->type == TV_RECORD_SCOPE && record->u.scope.number != 0))
 		return RECORD_VERSION_SCOPED;
+	if (record->type == TV_RECORD_MASTER_KEY && record->u.master_key.taking_over)
+		return RECORD_VERSION_TAKING_OVER;
 	return RECORD_VERSION;
 }
 
@@ -266,7 +274,8 @@ static bool
 is_known_version(TvRecordType type, uint16_t version)
 {
 	return version == RECORD_VERSION ||
-		(version == RECORD_VERSION_SCOPED && (type == TV_RECORD_FILE || type == TV_RECORD_SCOPE));
+		(version == RECORD_VERSION_SCOPED && (type == TV_RECORD_FILE || type == TV_RECORD_SCOPE)) ||
+		(version == RECORD_VERSION_TAKING_OVER && type == TV_RECORD_MASTER_KEY);
 }
 
 static void
@@ -330,7 +339,7 @@ decode_payload(TvReader *r, uint16_t version, TvRecord *record)
 	switch (record->type)
 	{
 		case TV_RECORD_MASTER_KEY:
-			decode_master_key(r, &record->u.master_key);
+			decode_master_key(r, version, &record->u.master_key);
 			return;
 		case TV_RECORD_TABLE_KEY:
 			decode_table_key(r, &record->u.table_key);

@@ -67,6 +67,7 @@ typedef struct TvMasterKeyRecord
 	uint8_t		salt[TV_KEYRING_SALT_LEN];
 	char		key_id[TV_KEYRING_KEY_ID_MAX + 1];
 	char		uri[TV_KEYRING_URI_MAX + 1];
+	bool		taking_over;	/* keys of its database that another one's wraps are to be wrapped by it */
 	uint16_t	check_len;		/* 32 random bytes wrapped by the key: */
 	uint8_t		check[TV_KEYRING_WRAPPED_MAX];	/* tells a replaced key */
 } TvMasterKeyRecord;

@@ -179,6 +179,10 @@ extern TvMasterSlot *tv_keyring_master_of(Oid database);
 extern TvMasterSlot *tv_keyring_earlier_master(const TvMasterSlot *slot);
 /* Was a made before b? */
 extern bool tv_keyring_master_before(const TvMasterSlot *a, const TvMasterSlot *b);
+/*
+ * Is it the newest of its database, and wraps not yet all that it is to?
+ */
+extern bool tv_keyring_master_is_unfinished(const TvMasterSlot *master);
 extern TvStatus tv_keyring_apply_master(const TvMasterKeyRecord *record, TvError *err);
 extern void tv_keyring_apply_retired(const TvKeyRemovalRecord *record);
 /* One version of a table key more, or less, is wrapped by it. */

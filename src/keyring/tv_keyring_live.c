@@ -91,12 +91,14 @@ tv_keyring_is_known(const TvRecord *record)
 {
 	RelFileNode node = {record->u.removal.tablespace, record->u.removal.database,
 	record->u.removal.relation};
+	TvMasterSlot *master;
 	TvFileSlot *file;
 
 	switch (record->type)
 	{
 		case TV_RECORD_MASTER_KEY:
-			return tv_keyring_find_master(record->u.master_key.id) != NULL;
+			master = tv_keyring_find_master(record->u.master_key.id);
+			return master != NULL && (record->u.master_key.taking_over || !master->record.taking_over);
 		case TV_RECORD_TABLE_KEY:
 			return is_known_key(&record->u.table_key);
 		case TV_RECORD_FILE:

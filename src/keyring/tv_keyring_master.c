@@ -323,6 +323,7 @@ copy_master(const TvMasterSlot *slot, TvKeyringMaster *out)
 	out->state = slot->retired ? TV_MASTER_RETIRED :
 		slot == active ? TV_MASTER_ACTIVE : TV_MASTER_ROTATING;
 	out->past = tv_keyring_master_is_past(slot);
+	out->unfinished = tv_keyring_master_is_unfinished(slot);
 	strlcpy(out->key_id, slot->record.key_id, sizeof(out->key_id));
 	strlcpy(out->uri, slot->record.uri, sizeof(out->uri));
 }

@@ -93,6 +93,23 @@ tv_keyring_earlier_master(const TvMasterSlot *of)
 }
 
 bool
+tv_keyring_master_is_unfinished(const TvMasterSlot *master)
+{
+	const TvMasterSlot *earlier = master;
+
+	if (master->retired || master != tv_keyring_active_master(master->record.database))
+		return false;
+	if (master->record.taking_over)
+		return true;
+	while ((earlier = tv_keyring_earlier_master(earlier)) != NULL)
+	{
+		if (!earlier->retired)
+			return true;
+	}
+	return false;
+}
+
+bool
 tv_keyring_master_before(const TvMasterSlot *a, const TvMasterSlot *b)
 {
 	return a < b;
@@ -101,11 +118,16 @@ tv_keyring_master_before(const TvMasterSlot *a, const TvMasterSlot *b)
 TvStatus
 tv_keyring_apply_master(const TvMasterKeyRecord *record, TvError *err)
 {
+	TvMasterSlot *known = tv_keyring_find_master(record->id);
 	uint32		slot;
 	uint32	   *head;
 
-	if (tv_keyring_find_master(record->id) != NULL)
+	if (known != NULL)
+	{
+		/* the second record of one: it has taken over */
+		known->record.taking_over = known->record.taking_over && record->taking_over;
 		return TV_OK;
+	}
 	if (tv_keyring_shared->n_masters >= TV_MASTER_MAX)
 		return tv_error(err, TV_ERR_INVALID_ARGUMENT, "more than %d master keys", TV_MASTER_MAX);
 	slot = ++tv_keyring_shared->n_masters;

@@ -36,7 +36,7 @@ typedef struct Before
 {
 	bool		found;
 	bool		own;			/* of the database itself */
-	bool		unfinished;		/* one that was replaced is not retired */
+	bool		unfinished;		/* it does not wrap all that it is to */
 	TvMasterKeyRecord active;
 } Before;
 
@@ -54,8 +54,7 @@ look_before(Oid database, Before *before)
 		before->found = true;
 		before->own = slot->record.database == database;
 		before->active = slot->record;
-		while (before->own && (slot = tv_keyring_earlier_master(slot)) != NULL)
-			before->unfinished = before->unfinished || !slot->retired;
+		before->unfinished = before->own && tv_keyring_master_is_unfinished(slot);
 	}
 	LWLockRelease(lock);
 }
@@ -192,6 +191,7 @@ make_successor(Oid database, const Before *before, const char *key_id, const cha
 	memset(&record, 0, sizeof(record));
 	record.type = TV_RECORD_MASTER_KEY;
 	record.u.master_key.database = database;
+	record.u.master_key.taking_over = !before->own;
 	status = tv_keyring_make_master(&record.u.master_key, key_id, uri, err);
 	if (status == TV_OK)
 		status = check_differs(&record.u.master_key, &before->active, err);
@@ -287,8 +287,8 @@ collect(TvRotation *rotation, TvTableKeyRecord *keys, int max)
 	return n;
 }
 
-static uint64
-count_stale(Oid database)
+uint64
+tv_keyring_rotation_left(Oid database)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	uint64		n = 0;
@@ -414,6 +414,33 @@ check_wraps_nothing(const TvRecord *record, const void *context, bool *skip, TvE
 	return TV_OK;
 }
 
+/* Under both locks: it has not been recorded that it has taken over. */
+static TvStatus
+check_taking_over(const TvRecord *record, const void *context, bool *skip, TvError *err)
+{
+	TvMasterSlot *slot = tv_keyring_find_master(record->u.master_key.id);
+
+	*skip = slot == NULL || slot->retired || !slot->record.taking_over;
+	return TV_OK;
+}
+
+/* Every key was looked at: if nothing is left, the first one of a database has taken over. */
+static TvStatus
+end_taking_over(const TvRotation *rotation, bool *ended, TvError *err)
+{
+	TvRecord	record;
+
+	memset(&record, 0, sizeof(record));
+	record.type = TV_RECORD_MASTER_KEY;
+	if (!earlier_record(rotation->database, 0, &record.u.master_key) || !record.u.master_key.taking_over)
+		return TV_OK;
+	*ended = tv_keyring_rotation_left(rotation->database) == 0;
+	if (!*ended)
+		return TV_OK;
+	record.u.master_key.taking_over = false;
+	return tv_keyring_append_if(&record, true, check_taking_over, NULL, NULL, err);
+}
+
 /* Every key was looked at: retire what was replaced. */
 static TvStatus
 retire_replaced(TvRotation *rotation, TvError *err)
@@ -429,14 +456,16 @@ retire_replaced(TvRotation *rotation, TvError *err)
 	while (status == TV_OK && retired &&
 		   (record.u.key_removal.id = next_replaced(rotation->database)) != 0)
 		status = tv_keyring_append_if(&record, true, check_wraps_nothing, NULL, &retired, err);
+	if (status == TV_OK && retired)
+		status = end_taking_over(rotation, &retired, err);
 	if (status != TV_OK)
 		return status;
 	rotation->finished = retired;
 	if (retired)
 		tv_keyring_tell(TV_EVENT_MASTER_ROTATED, rotation->master, rotation->database, InvalidOid, NULL);
 	if (!retired && rotation->in_pass == 0)
-		return tv_error(err, TV_ERR_INTERNAL, "master key %016" INT64_MODIFIER "x still wraps table keys",
-						record.u.key_removal.id);
+		return tv_error(err, TV_ERR_INTERNAL, "a master key that master key \"%s\" takes the place of still wraps table keys",
+						rotation->key_id);
 	rotation->slot = 0;
 	rotation->in_pass = 0;
 	return TV_OK;
@@ -462,9 +491,9 @@ tv_keyring_rotation_begin(Oid database, const char *key_id, const char *uri,
 		uri = before.active.uri;
 	rotation->first = !before.own;
 	strlcpy(rotation->old_key_id, before.active.key_id, sizeof(rotation->old_key_id));
-	/* its first key of its own: what the cluster's still wraps is what is left */
+	/* also what the cluster's wraps that was there before its own was made */
 	if (same_name && same_uri &&
-		(before.unfinished || (before.own && key_id != NULL && count_stale(database) > 0)))
+		(before.unfinished || (before.own && key_id != NULL && tv_keyring_rotation_left(database) > 0)))
 	{
 		rotation->resumed = true;
 		rotation->master = before.active.id;
@@ -480,7 +509,7 @@ tv_keyring_rotation_begin(Oid database, const char *key_id, const char *uri,
 		status = make_successor(database, &before, key_id, uri, rotation, err);
 	if (status != TV_OK)
 		return status;
-	rotation->total = count_stale(database);
+	rotation->total = tv_keyring_rotation_left(database);
 	report_progress(rotation);
 	return TV_OK;
 }

@@ -24,6 +24,7 @@
 PG_FUNCTION_INFO_V1(tv_sql_create_master_key);
 PG_FUNCTION_INFO_V1(tv_sql_rotate_master_key);
 PG_FUNCTION_INFO_V1(tv_sql_master_key_rotation);
+PG_FUNCTION_INFO_V1(tv_sql_unfinished_rotations);
 PG_FUNCTION_INFO_V1(tv_heap_handler);
 
 static void
@@ -137,6 +138,29 @@ tv_sql_master_key_rotation(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(progress.total);
 	values[4] = TimestampTzGetDatum(progress.started);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	return (Datum) 0;
+}
+
+/* unfinished_rotations() -> setof (database, keys_done, keys_total) */
+Datum
+tv_sql_unfinished_rotations(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TvKeyringMaster master;
+	Datum		values[3];
+	bool		nulls[3] = {0};
+
+	SetSingleFuncCall(fcinfo, 0);
+	for (uint32 i = 0; tv_keyring_master_at(i, &master); i++)
+	{
+		if (!master.unfinished)
+			continue;
+		values[0] = ObjectIdGetDatum(master.database);
+		nulls[0] = !OidIsValid(master.database);
+		values[1] = Int64GetDatum(master.keys);
+		values[2] = Int64GetDatum(master.keys + tv_keyring_rotation_left(master.database));
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

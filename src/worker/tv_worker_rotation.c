@@ -4,7 +4,8 @@
  *	  or in a process of its own that goes on with what a crash cut off.
  *
  * That a rotation has not ended is seen from the keyring alone (a master key
- * that was replaced is not retired), so it goes on after a crash, on a standby
+ * that was replaced is not retired, the first one of a database is still
+ * taking over), so it goes on after a crash, on a standby
  * that is promoted, on a restored backup.  One that its session gave up, by
  * cancel or error, waits for the operator, who was told what to type; or for
  * the next start of the server.
@@ -138,7 +139,7 @@ find_unfinished(Oid *database)
 
 	for (uint32 i = 0; tv_keyring_master_at(i, &master); i++)
 	{
-		if (master.state == TV_MASTER_ROTATING && !master.past)
+		if (master.unfinished)
 		{
 			*database = master.database;
 			return true;

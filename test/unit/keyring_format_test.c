@@ -290,6 +290,34 @@ test_retirement(void)
 	   "a destruction has none either");
 }
 
+/* The first master key of a database says that it is taking over, until it has. */
+static void
+test_taking_over(void)
+{
+	uint8_t		want[256];
+	uint8_t		data[256];
+	uint8_t		check[TV_KEYRING_CHECK_LEN] = {0};
+	size_t		len = fixture_read_hex("keyring_v1_taking_over.hex", want, sizeof(want));
+	TvRecord	record;
+	TvRecord	back;
+	size_t		used;
+
+	ok(tv_keyring_record_decode(want, len, 512, check, &record, &used) == TV_OK && used == len &&
+	   record.type == TV_RECORD_MASTER_KEY && record.u.master_key.taking_over &&
+	   record.u.master_key.database == 16384 && record.u.master_key.created == INT64_C(720000004000000) &&
+	   strcmp(record.u.master_key.key_id, "own") == 0 && strcmp(record.u.master_key.uri, "file:/k") == 0 &&
+	   record.u.master_key.check_len == 60, "a master key that takes over is read");
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_encode(&record, check, data, sizeof(data)) == len && memcmp(data, want, len) == 0,
+	   "and written as it was");
+	record.u.master_key.taking_over = false;
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_encode(&record, check, data, sizeof(data)) == len - 1, "one that has is as any other");
+	memset(check, 0, sizeof(check));
+	ok(tv_keyring_record_decode(data, len - 1, 512, check, &back, &used) == TV_OK && !back.u.master_key.taking_over &&
+	   !records[0].u.master_key.taking_over, "and so is one of the first version");
+}
+
 /* Values that a field cannot hold, in a record whose check is right. */
 static void
 test_limits(void)
@@ -335,6 +363,7 @@ main(void)
 	test_flips();
 	test_kinds_of_damage();
 	test_versions();
+	test_taking_over();
 	test_limits();
 	test_retirement();
 	return unit_done();
