@@ -249,7 +249,8 @@ check_code(Oid function)
 		form = (Form_pg_proc) GETSTRUCT(tuple);
 		if (form->prolang == ClanguageId)
 		{
-			library = heap_getattr(tuple, Anum_pg_proc_probin, RelationGetDescr(lookup.catalog), &isnull);
+			/* heap_getattr, as of 15.20, calls a function that earlier servers lack: the library would not load there */
+			library = fastgetattr(tuple, Anum_pg_proc_probin, RelationGetDescr(lookup.catalog), &isnull);
 			refused = !creating_extension || isnull ||
 				strncmp(TextDatumGetCString(library), "$libdir/", 8) != 0 ||
 				strstr(TextDatumGetCString(library), "..") != NULL;
