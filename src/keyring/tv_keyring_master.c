@@ -21,6 +21,7 @@
 #define OPEN_MAX 16				/* master keys open in one process */
 #define OPEN_ATTEMPTS 5
 #define OPEN_WAIT_USEC 20000	/* doubled before each further attempt */
+#define AWAY_MSEC 1000			/* after a failure: one attempt, without waiting */
 
 typedef struct OpenMaster
 {
@@ -81,15 +82,22 @@ check_master(const TvMasterKeyRecord *record, TvProvider *provider, TvError *err
 /*
  * Open a provider and see that it holds the right key.  Modules that keep
  * tokens in files (SoftHSM) can miss one for a moment while another process
- * updates it, so that is tried again; a refused PIN never is.
+ * updates it, so that is tried again; a refused PIN never is.  Whoever needs the
+ * key many times while its provider is away (an audit event for each key of a
+ * database that is dropped) waits that long once and not each time.
  */
 TvStatus
 tv_keyring_open_master(const TvMasterKeyRecord *record, TvProvider **provider, TvError *err)
 {
+	static uint64 away = 0;		/* the last one whose provider was not there */
+	static TimestampTz away_at = 0;
+	int			attempts = OPEN_ATTEMPTS;
 	TvStatus	status = TV_OK;
 
+	if (record->id == away && !TimestampDifferenceExceeds(away_at, GetCurrentTimestamp(), AWAY_MSEC))
+		attempts = 1;
 	tv_provider_timeout_ms = tv_setting_provider_timeout;
-	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++)
+	for (int attempt = 0; attempt < attempts; attempt++)
 	{
 		if (attempt > 0)
 			pg_usleep(OPEN_WAIT_USEC << attempt);
@@ -101,8 +109,13 @@ tv_keyring_open_master(const TvMasterKeyRecord *record, TvProvider **provider, T
 				tv_provider_close(*provider);
 		}
 		if (status != TV_ERR_UNAVAILABLE && status != TV_ERR_NO_TOKEN && status != TV_ERR_INTERNAL)
-			break;
+		{
+			away = 0;
+			return status;
+		}
 	}
+	away = record->id;
+	away_at = GetCurrentTimestamp();
 	return status;
 }
 
