@@ -14,8 +14,6 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -111,7 +109,9 @@ tv_random(uint8_t *out, size_t len)
 
 /*
  * Argon2's memory: a mapping of its own, not in core dumps, gone after a
- * fork.  It is too large to insist on locking it.
+ * fork.  It is too large to insist on locking it.  It is read at random, a
+ * kilobyte at a time: in huge pages, if the system has any, that takes two
+ * thirds of the time.
  */
 static int
 argon2_allocate(uint8_t **memory, size_t bytes)
@@ -127,6 +127,7 @@ argon2_allocate(uint8_t **memory, size_t bytes)
 		munmap(p, bytes);
 		return ARGON2_MEMORY_ALLOCATION_ERROR;
 	}
+	(void) madvise(p, bytes, MADV_HUGEPAGE);
 	(void) mlock(p, bytes);
 	*memory = p;
 	return ARGON2_OK;
@@ -140,16 +141,14 @@ argon2_release(uint8_t *memory, size_t bytes)
 }
 
 /*
- * Argon2id with all its inputs.  The library starts a thread for each lane;
- * all signals are blocked meanwhile, so that no handler of the process ever
- * runs in one of them.
+ * Argon2id with all its inputs, one lane after the other: glibc locks memory
+ * and guards system calls for good once a thread was started, also in all that
+ * is forked later, and the postmaster comes by here.
  */
 TvStatus
 tv_argon2id_full(const TvArgon2Input *input, uint8_t *out, size_t outlen)
 {
 	argon2_context ctx;
-	sigset_t	all;
-	sigset_t	before;
 	int			rc;
 
 	if ((input->password == NULL && input->passlen > 0) ||
@@ -172,25 +171,18 @@ tv_argon2id_full(const TvArgon2Input *input, uint8_t *out, size_t outlen)
 	ctx.t_cost = input->passes;
 	ctx.m_cost = input->memory_kib;
 	ctx.lanes = input->lanes;
-	ctx.threads = input->lanes;
+	ctx.threads = 1;
 	ctx.version = ARGON2_VERSION_13;
 	ctx.allocate_cbk = argon2_allocate;
 	ctx.free_cbk = argon2_release;
 	ctx.flags = ARGON2_DEFAULT_FLAGS;	/* password and secret are the caller's */
 
-	sigfillset(&all);
-	if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
-		return TV_ERR_INTERNAL;
 	rc = argon2id_ctx(&ctx);
-	(void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-
 	if (rc == ARGON2_OK)
 		return TV_OK;
 	tv_secret_wipe(out, outlen);
 	if (rc == ARGON2_MEMORY_ALLOCATION_ERROR)
 		return TV_ERR_NO_MEMORY;
-	if (rc == ARGON2_THREAD_FAIL)
-		return TV_ERR_UNAVAILABLE;
 	return TV_ERR_INVALID_ARGUMENT;
 }
 

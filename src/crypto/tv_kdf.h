@@ -46,7 +46,7 @@ extern bool tv_equal_secret(const void *a, const void *b, size_t n);
 extern TvStatus tv_random(uint8_t *out, size_t len);
 
 /*
- * Argon2id, RFC 9106, version 0x13: memory in KiB, one lane is one thread.
+ * Argon2id, RFC 9106, version 0x13: memory in KiB, lanes one after the other.
  * Works in memory it wipes itself.
  */
 extern TvStatus tv_argon2id(const uint8_t *password, size_t passlen,
