@@ -63,11 +63,18 @@ is(audited('LOCK', 'NOTICE'), '1', '... which is in the audit log, once');
 $node->append_conf('postgresql.conf', 'tde_vault.unlock_timeout = 1h');
 $node->reload;
 $node->poll_query_until('postgres', q{SELECT current_setting('tde_vault.unlock_timeout') = '1h'});
-as_user('officer', q{GRANT VAULT PASSWORD ON REALM pii TO carol PASSWORD 'for now' VALID FOR INTERVAL '2 seconds'});
-$answer = open_and_wait('carol', q{UNLOCK REALM pii PASSWORD 'for now'});
+my $seen;
+foreach my $seconds (2, 10, 50)
+{
+	# a machine with much to do takes longer to unlock than the password holds
+	as_user('officer', "GRANT VAULT PASSWORD ON REALM pii TO carol PASSWORD 'for now' VALID FOR INTERVAL '$seconds seconds'");
+	$seen = audited('LOCK', 'NOTICE');
+	$answer = open_and_wait('carol', q{UNLOCK REALM pii PASSWORD 'for now'});
+	last if $answer =~ /before allowed\nread/;
+}
 like($answer, qr/before allowed\nread marker_row\nafter/, 'a temporary password opens');
 unlike($answer, qr/read again/, '... until it ends');
-is(audited('LOCK', 'NOTICE'), '2', '... which is in the audit log');
+is(audited('LOCK', 'NOTICE'), $seen + 1, '... which is in the audit log');
 
 # an emergency, to the end of its time
 my $id = as_user('bob', q{EMERGENCY UNLOCK REALM pii AUTHORIZED BY officer REASON 'test' VALID FOR INTERVAL '2 seconds'});
