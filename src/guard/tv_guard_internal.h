@@ -25,6 +25,14 @@
 extern void tv_guard_require(Oid relid, TvAction action);
 extern void tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns);
 
+/*
+ * Is it known that the session may read relid, and does nothing on the stack
+ * forbid it?  The transaction then carries rows of a realm, as after
+ * tv_guard_recheck().  Whether memberships of roles have changed meanwhile is not
+ * asked: for where tv_guard_recheck() has been called in the statement.
+ */
+extern bool tv_guard_reads(Oid relid);
+
 /* The same without an audit record of what is allowed; command rules count if rules. */
 extern void tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rules);
 

@@ -446,6 +446,22 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 
 /* --- planner --- */
 
+/* Known to be of no interest; a vault is on somewhere. */
+static inline bool
+is_ignored(const RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId &&
+		tv_vault_ignores(rte->relid);
+}
+
+/* Found readable by this statement before. */
+static inline bool
+is_read(const RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId &&
+		tv_guard_reads(rte->relid);
+}
+
 static TV_HOT void
 check_planned(const RangeTblEntry *rte)
 {
@@ -480,14 +496,15 @@ relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
 	if (next_relation_info)
 		next_relation_info(root, relid, inhparent, rel);
-	if (tv_vault_on())
+	if (unlikely(tv_vault_on_anywhere()) && !is_ignored(root->simple_rte_array[rel->relid]) && tv_vault_on())
 		check_planned(root->simple_rte_array[rel->relid]);
 }
 
+/* After relation_info(), which has looked at memberships. */
 static TV_HOT bool
 relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
 {
-	if (tv_vault_on())
+	if (unlikely(tv_vault_on_anywhere()) && !is_ignored(rte) && !is_read(rte) && tv_vault_on())
 		check_planned(rte);
 	return next_relation_stats && next_relation_stats(root, rte, attnum, vardata);
 }
@@ -495,7 +512,7 @@ relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, Variabl
 static bool
 index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *vardata)
 {
-	if (tv_vault_on() && !tv_vault_ignores(index))
+	if (tv_vault_on() && !tv_vault_ignores(index) && !tv_guard_reads(index))
 		tv_guard_recheck(index, TV_ACTION_SELECT, NULL, false);
 	return next_index_stats && next_index_stats(root, index, attnum, vardata);
 }

@@ -150,6 +150,9 @@ check_table(Relation rel, TvHeapUse use)
 	if (likely(!tv_vault_on()) || likely(tv_vault_ignores(relid)) || is_last(relid, use))
 		return;
 	action = action_of(use);
+	/* ExecutorRun has looked at memberships */
+	if (action == TV_ACTION_SELECT && tv_guard_executor_depth() > 0 && tv_guard_reads(relid))
+		return;
 
 	/*
 	 * VACUUM, and a sample for statistics, which are kept from whoever may not

@@ -48,14 +48,18 @@ typedef struct TvPageFile
 
 extern TvPageFile *tv_page_recent[TV_PAGE_RECENT];
 
-/* The entry if it is at hand, and resolved as the keyring is now; else NULL. */
+/*
+ * The entry if it is at hand, and as the keyring is now (resolved, or looked up
+ * and not there: a plain file); else NULL.
+ */
 static inline TvPageFile *
 tv_page_file_at_hand(const RelFileNodeBackend *rnode)
 {
 	TvPageFile *file = tv_page_recent[rnode->node.relNode % TV_PAGE_RECENT];
 
 	if (file != NULL && RelFileNodeBackendEquals(file->rnode, *rnode) &&
-		file->generation == tv_keyring_generation() && file->state != TV_STATE_UNRESOLVED)
+		file->generation == tv_keyring_generation() &&
+		(file->state != TV_STATE_UNRESOLVED || !RelFileNodeBackendIsTemp(file->rnode)))
 		return file;
 	return NULL;
 }

@@ -51,6 +51,7 @@ typedef struct TvAnswer
 	TvAnswerKind	verdict;
 	bool		simulate;		/* audit the denial, and go on */
 	bool		emergency;		/* allowed by an emergency unlock */
+	TimestampTz until;			/* allowed: what allows it ends then */
 	const char *realm;			/* name, or NULL; good until the end of the statement */
 	const char *rule;			/* name of the command rule, or NULL */
 	const char *message;		/* of the command rule, or NULL */

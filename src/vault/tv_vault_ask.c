@@ -51,6 +51,7 @@ answer_for_realm(const TvVaultLocal *local, uint32 i, TvAction action, TvAnswer 
 	const TvRealm *realm = &local->policy->realms[i];
 	const TvRealmCache *access;
 	TvAnswer	found = {TV_ANSWER_NOT_AUTHORIZED};
+	TimestampTz until = DT_NOEND;
 	TimestampTz now;
 
 	found.realm = realm->name;
@@ -64,8 +65,11 @@ answer_for_realm(const TvVaultLocal *local, uint32 i, TvAction action, TvAnswer 
 	{
 		access = tv_vault_realm_access(local, i);
 		/* nobody can give a password to what applies a subscription's changes: its owner's place does */
-		if ((access->authorized && (!realm->password || IsLogicalWorker())) || tv_vault_unlocked(local, realm->id))
+		if ((access->authorized && (!realm->password || IsLogicalWorker())) || tv_vault_unlocked(local, realm->id, &until))
+		{
 			found.verdict = TV_ANSWER_ALLOW;
+			found.until = until;
+		}
 		else if (access->authorized || access->password_until || access->emergency_until)
 		{
 			now = GetCurrentTimestamp();
@@ -150,6 +154,9 @@ tv_vault_ask_columns(Oid relid, TvAction action, const Bitmapset *columns, TvAns
 		if (rule_applies(local, target->rules[i], columns))
 			answer_for_rule(local, target->rules[i], action, answer);
 	}
+	if (action == TV_ACTION_SELECT && answer->verdict == TV_ANSWER_ALLOW && !answer->emergency &&
+		target->n_realms == 1 && target->n_rules == 0)
+		tv_vault_local_open(relid, answer->until);
 }
 
 void

@@ -53,6 +53,13 @@ tv_vault_targets_forget(void)
 	stale = true;
 	moves++;
 	tv_vault_fast.clear = 0;
+	tv_vault_local_close();
+}
+
+bool
+tv_vault_targets_stale(void)
+{
+	return stale;
 }
 
 static void

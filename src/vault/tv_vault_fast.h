@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "port/atomics.h"
 
 /* In shared memory; without a lock. */
@@ -22,6 +23,7 @@ typedef struct TvVaultPulse
 } TvVaultPulse;
 
 #define TV_VAULT_CLEAR 256		/* power of two */
+#define TV_VAULT_OPEN 64		/* power of two */
 
 /* Generations; 0: not known. */
 typedef struct TvVaultFast
@@ -30,6 +32,12 @@ typedef struct TvVaultFast
 	uint64		on;				/* it is on, or a clone's */
 	uint64		clear;			/* no realm and no rule concerns these relations: */
 	Oid			relids[TV_VAULT_CLEAR];
+	uint64		open;			/* realms that the session may read have these, and no rule: */
+	struct
+	{
+		Oid			relid;
+		TimestampTz until;		/* an unlock ends */
+	}			opened[TV_VAULT_OPEN];
 } TvVaultFast;
 
 extern TvVaultPulse *tv_vault_pulse;	/* NULL: no shared memory yet */
@@ -79,6 +87,22 @@ tv_vault_ignores(Oid relid)
 {
 	return tv_vault_fast.clear == tv_vault_generation() &&
 		tv_vault_fast.relids[relid % TV_VAULT_CLEAR] == relid;
+}
+
+extern bool tv_vault_before(TimestampTz until);
+
+/*
+ * Is the answer to "may the session read relid?" known to be that it may, for no
+ * emergency's sake, whatever the columns?  false: ask.  What this process has
+ * been told of is taken into account, so accept invalidations first where
+ * nothing did since the statement began.
+ */
+static inline bool
+tv_vault_opens(Oid relid)
+{
+	return tv_vault_on_anywhere() && tv_vault_fast.open == tv_vault_generation() &&
+		tv_vault_fast.opened[relid % TV_VAULT_OPEN].relid == relid &&
+		tv_vault_before(tv_vault_fast.opened[relid % TV_VAULT_OPEN].until);
 }
 
 #endif							/* TV_VAULT_FAST_H */

@@ -131,6 +131,12 @@ extern void tv_vault_local_changed(void);
 /* Nothing of the policy at hand, which the shared one is, concerns relid. */
 extern void tv_vault_local_ignore(Oid relid);
 
+/* All of it that concerns relid lets the session read, until then. */
+extern void tv_vault_local_open(Oid relid, TimestampTz until);
+
+/* What the session may read has changed. */
+extern void tv_vault_local_close(void);
+
 /* Access of the authenticated user to realm number i. Catalogs are read. */
 extern const TvRealmCache *tv_vault_realm_access(const TvVaultLocal *local, uint32 i);
 
@@ -161,6 +167,9 @@ extern const TvTarget *tv_vault_target(const TvVaultLocal *local, Oid relid);
 
 /* Forget all targets, at the next moment that nobody uses one. */
 extern void tv_vault_targets_forget(void);
+
+/* Has something moved since the last target was looked up? */
+extern bool tv_vault_targets_stale(void);
 
 /* relid and the relations whose protection covers it. */
 extern List *tv_vault_roots(Oid relid);
@@ -204,8 +213,8 @@ extern void tv_vault_forget_roles(TvPolicy *policy, Oid owner);
 
 /* --- tv_vault_session.c: unlocks of this session --- */
 
-/* Is realm unlocked in this session (or that of the parallel leader)? */
-extern bool tv_vault_unlocked(const TvVaultLocal *local, uint32 realm);
+/* Is realm unlocked in this session (or that of the parallel leader), and until when? */
+extern bool tv_vault_unlocked(const TvVaultLocal *local, uint32 realm, TimestampTz *until);
 
 /* Unlock it, by that password, for so long. Throws when there is no room. */
 extern void tv_vault_session_unlock(const TvVaultPassword *password, int seconds);

@@ -9,6 +9,8 @@
 #include "base/tv_hot.h"
 #include "vault/tv_vault_internal.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -79,6 +81,7 @@ tv_vault_local_changed(void)
 	roles_moved = false;
 	tv_vault_fast.on = 0;
 	tv_vault_fast.off = 0;
+	tv_vault_local_close();
 	tv_vault_targets_forget();
 	if (!reset_realms())
 	{
@@ -214,6 +217,39 @@ tv_vault_local_ignore(Oid relid)
 	tv_vault_fast.relids[relid % TV_VAULT_CLEAR] = relid;
 }
 
+void
+tv_vault_local_open(Oid relid, TimestampTz until)
+{
+	if (!is_settled() || tv_vault_targets_stale())
+		return;
+	if (tv_vault_fast.open != local.generation)
+		memset(tv_vault_fast.opened, 0, sizeof(tv_vault_fast.opened));
+	tv_vault_fast.open = local.generation;
+	tv_vault_fast.opened[relid % TV_VAULT_OPEN].relid = relid;
+	tv_vault_fast.opened[relid % TV_VAULT_OPEN].until = until;
+}
+
+void
+tv_vault_local_close(void)
+{
+	tv_vault_fast.open = 0;
+}
+
+/*
+ * The clock that costs least lags behind by some milliseconds, so in the last
+ * second the exact one is asked.
+ */
+TV_HOT bool
+tv_vault_before(TimestampTz until)
+{
+	struct timespec now;
+
+	if (until == DT_NOEND)
+		return true;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return time_t_to_timestamptz(now.tv_sec + 2) < until || GetCurrentTimestamp() < until;
+}
+
 /* --- the authenticated user --- */
 
 bool
@@ -282,6 +318,7 @@ static void
 roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	roles_moved = true;
+	tv_vault_local_close();
 }
 
 static TV_HOT void

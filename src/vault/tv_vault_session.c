@@ -183,7 +183,7 @@ valid_until(const TvPolicy *policy, const Own *entry)
 }
 
 TV_HOT bool
-tv_vault_unlocked(const TvVaultLocal *local, uint32 realm)
+tv_vault_unlocked(const TvVaultLocal *local, uint32 realm, TimestampTz *until)
 {
 	if (unlikely(IsParallelWorker() && !imported))
 		import_from_leader();
@@ -198,7 +198,8 @@ tv_vault_unlocked(const TvVaultLocal *local, uint32 realm)
 			entry->until = valid_until(local->policy, entry);
 			entry->version = local->version;
 		}
-		return entry->user == GetAuthenticatedUserId() && GetCurrentTimestamp() < entry->until;
+		*until = entry->until;
+		return entry->user == GetAuthenticatedUserId() && tv_vault_before(entry->until);
 	}
 	return false;
 }
@@ -241,6 +242,7 @@ tv_vault_session_unlock(const TvVaultPassword *password, int seconds)
 	TvUnlock   *unlock;
 	Own		   *entry = own_slot(password->realm);
 
+	tv_vault_local_close();
 	if (!registered)
 		before_shmem_exit(end_of_session, (Datum) 0);
 	registered = true;
@@ -280,6 +282,7 @@ tv_vault_session_lock(uint32 realm)
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_VAULT_SESSIONS);
 
 	forget_own(realm);
+	tv_vault_local_close();
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	clear(realm, false);
 	LWLockRelease(lock);
@@ -291,5 +294,6 @@ tv_vault_lock_session(void)
 	if (n_own == 0)
 		return;
 	n_own = 0;
+	tv_vault_local_close();
 	end_of_session(0, (Datum) 0);
 }

@@ -74,13 +74,14 @@ collect_realms(Ticket *ticket)
 	const TvVaultLocal *local = tv_vault_current();
 	uint32		slot = 0;
 	TvUnlock	unlock;
+	TimestampTz until;
 
 	while (local->state == TV_VAULT_ACTIVE && tv_vault_next_unlock(&slot, &unlock))
 	{
 		TicketRealm *realm = &ticket->realms[ticket->n_realms];
 
 		if (unlock.pid != MyProcPid || unlock.user != GetAuthenticatedUserId() ||
-			!tv_vault_unlocked(local, unlock.realm))
+			!tv_vault_unlocked(local, unlock.realm, &until))
 			continue;
 		if (ticket->n_realms == MAX_REALMS)
 			ereport(ERROR,
