@@ -158,6 +158,8 @@ APPROVE EMERGENCY UNLOCK 1;
 APPROVE EMERGENCY UNLOCK 1;
 APPROVE EMERGENCY UNLOCK 2;
 REVIEW EMERGENCY UNLOCK 1 NOTE 'text';
+\connect - security_team
+REVIEW EMERGENCY UNLOCK 1 NOTE 'text';
 REVIEW EMERGENCY UNLOCK 1 NOTE 'text';
 SELECT id, realm, requested_by, authorized_by, reason, valid_for, reviewed_by, note FROM tde_vault.emergency_unlocks;
 

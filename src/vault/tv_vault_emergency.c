@@ -4,8 +4,9 @@
  *
  * One asks and names who is to authorize it: a vault administrator or the
  * realm's owner, who approves in a session that they have logged in to
- * themselves.  Access ends by itself; the emergency stays open until somebody
- * else has reviewed it.  All of it is in the policy, so it survives a crash.
+ * themselves.  Access ends by itself; the emergency stays open until a third
+ * has reviewed it: nobody judges what they asked for or approved.  All of it is
+ * in the policy, so it survives a crash.
  */
 #include "vault/tv_vault_commands.h"
 
@@ -167,20 +168,33 @@ tv_vault_approve_emergency(uint64 id)
 	tv_vault_change_done();
 }
 
+static void
+check_reviewer(const TvEmergency *emergency)
+{
+	Oid			user = GetAuthenticatedUserId();
+
+	if (!tv_vault_is_admin() && !tv_vault_is_auditor())
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg(REVIEW ": only a vault administrator or auditor may do that")));
+	if (user == emergency->requester)
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg(REVIEW ": it cannot be reviewed by who asked for it")));
+	if (user == emergency->officer && emergency->approved != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg(REVIEW ": it cannot be reviewed by who approved it"),
+				 errhint("Let another vault administrator or an auditor review it: GRANT vault_auditor TO role.")));
+}
+
 void
 tv_vault_review_emergency(uint64 id, const char *note)
 {
 	TvPolicy   *policy = tv_vault_begin_command(REVIEW);
 	TvEmergency *emergency = find(policy, id);
 
-	if (!tv_vault_is_admin() && !tv_vault_is_auditor())
-		ereport(ERROR,
-				(errcode(ERRCODE_TV_VAULT_ADMIN),
-				 errmsg(REVIEW ": only a vault administrator or auditor may do that")));
-	if (GetAuthenticatedUserId() == emergency->requester)
-		ereport(ERROR,
-				(errcode(ERRCODE_TV_VAULT_ADMIN),
-				 errmsg(REVIEW ": it cannot be reviewed by who asked for it")));
+	check_reviewer(emergency);
 	if (is_blank(note))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

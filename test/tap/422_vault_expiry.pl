@@ -85,6 +85,6 @@ unlike($answer, qr/read again/, '... and ends by itself');
 is(audited('EMERGENCY', 'CRITICAL'), '1', '... which is in the audit log, critical');
 is(as_user('officer', "SELECT reviewed IS NULL FROM tde_vault.emergency_unlocks WHERE id = $id"), 't',
 	'... and it waits for its review');
-as_user('officer', "REVIEW EMERGENCY UNLOCK $id NOTE 'seen'");
+as_user('auditor', "REVIEW EMERGENCY UNLOCK $id NOTE 'seen'");
 is(as_user('auditor', 'SELECT ok FROM tde_vault.audit_verify()'), 't', 'the chain verifies');
 done_testing();
