@@ -271,6 +271,8 @@ unlock(const char *name, const char *password, const uint8 *nonce, const uint8 *
 	uint32		id = realm->id;
 	int			failures;
 
+	/* else a trojan could open the realm for its own like, or use up the user's attempts */
+	tv_vault_refuse_borrowed("UNLOCK REALM");
 	if (!has_password(local->policy, id))
 		refuse_unlock(name);
 	failures = tv_vault_attempt_begin(id, name);
@@ -310,6 +312,7 @@ tv_vault_unlock_challenge(const char *name, TvChallenge *out)
 	TvVaultPassword password;
 	uint32		i = 0;
 
+	tv_vault_refuse_borrowed("UNLOCK REALM");
 	if (!next_password(local->policy, realm->id, &i, &password))
 		refuse_unlock(name);
 	tv_vault_check_status(tv_random(challenge.nonce, sizeof(challenge.nonce)), "make a challenge");

@@ -135,6 +135,7 @@ tv_vault_create_ticket(int sessions, int seconds, char *text)
 	Ticket		ticket = {0};
 	uint8		secret[SECRET_LEN];
 
+	tv_vault_refuse_borrowed("create_unlock_ticket()");
 	collect_realms(&ticket);
 	ticket.sessions = sessions;
 	ticket.user = GetAuthenticatedUserId();
