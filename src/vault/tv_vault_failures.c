@@ -19,13 +19,15 @@
 #include "storage/fd.h"
 #include "utils/timestamp.h"
 
+#include "base/tv_file.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "base/tv_shmem.h"
 #include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_failures_format.h"
 
-#define FAILURES_PATH "tde_vault/failures"
+#define FAILURES_DIR "tde_vault"
+#define FAILURES_PATH FAILURES_DIR "/failures"
 #define MAX_ENTRIES 4096
 
 typedef struct Shared
@@ -44,11 +46,29 @@ place_of(uint32 i)
 	return TV_FAILURES_HEADER_LEN + (off_t) i * TV_FAILURES_ENTRY_LEN;
 }
 
+/*
+ * The name of a new file is made durable with its header; else it is made anew,
+ * because a sync that failed once may succeed without having done anything.
+ */
+static bool
+write_header(int fd)
+{
+	uint8		header[TV_FAILURES_HEADER_LEN];
+	TvError		err;
+	bool		done;
+
+	tv_failures_header_encode(header);
+	done = pg_pwrite(fd, header, sizeof(header), 0) == sizeof(header) &&
+		tv_sync_directory(FAILURES_DIR, &err) == TV_OK;
+	if (!done)
+		unlink(FAILURES_PATH);
+	return done;
+}
+
 /* The caller holds TV_LOCK_VAULT_SESSIONS. */
 static bool
 write_entry(uint32 i)
 {
-	uint8		header[TV_FAILURES_HEADER_LEN];
 	uint8		bytes[TV_FAILURES_ENTRY_LEN];
 	int			fd = open(FAILURES_PATH, O_RDWR | O_CREAT | O_CLOEXEC, pg_file_create_mode);
 	struct stat st;
@@ -56,11 +76,9 @@ write_entry(uint32 i)
 
 	if (fd < 0)
 		return false;
-	tv_failures_header_encode(header);
 	tv_failures_encode(&shared->entries[i], bytes);
 	done = fstat(fd, &st) == 0 &&
-		(st.st_size >= TV_FAILURES_HEADER_LEN ||
-		 pg_pwrite(fd, header, sizeof(header), 0) == sizeof(header)) &&
+		(st.st_size >= TV_FAILURES_HEADER_LEN || write_header(fd)) &&
 		pg_pwrite(fd, bytes, sizeof(bytes), place_of(i)) == sizeof(bytes) &&
 		pg_fsync(fd) == 0;
 	close(fd);
