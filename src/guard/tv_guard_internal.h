@@ -191,6 +191,9 @@ extern void tv_guard_function_init(void);
 extern void tv_guard_objects_created(void);
 extern void tv_guard_object_init(void);
 
+/* Throw if the object is, or is on, one of the extension's own; what: "changing", say. */
+extern void tv_guard_check_ours(Oid class, Oid object, const char *what);
+
 /* The tuple of a catalog with that OID; scan ends with tv_guard_end_lookup(). */
 typedef struct TvLookup
 {

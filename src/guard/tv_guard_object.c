@@ -152,20 +152,25 @@ relkind_of(Oid object)
 	return result;
 }
 
+/* A schema is its own; InvalidOid: objects of that kind are in none. */
 static Oid
 schema_of(Oid class, Oid object)
 {
 	TvLookup	lookup;
+	HeapTuple	tuple;
+	AttrNumber	column;
+	bool		isnull;
 	Oid			result = InvalidOid;
 
-	if (class == RelationRelationId)
-		FIELD(class, ClassOidIndexId, Anum_pg_class_oid, Form_pg_class, relnamespace);
-	else if (class == ProcedureRelationId)
-		FIELD(class, ProcedureOidIndexId, Anum_pg_proc_oid, Form_pg_proc, pronamespace);
-	else if (class == TypeRelationId)
-		FIELD(class, TypeOidIndexId, Anum_pg_type_oid, Form_pg_type, typnamespace);
-	else if (class == NamespaceRelationId)
-		result = object;
+	if (class == NamespaceRelationId)
+		return object;
+	column = is_objectclass_supported(class) ? get_object_attnum_namespace(class) : InvalidAttrNumber;
+	if (column == InvalidAttrNumber)
+		return InvalidOid;
+	tuple = tv_guard_lookup(&lookup, class, get_object_oid_index(class), get_object_attnum_oid(class), object);
+	if (HeapTupleIsValid(tuple))
+		result = DatumGetObjectId(heap_getattr(tuple, column, RelationGetDescr(lookup.catalog), &isnull));
+	tv_guard_end_lookup(&lookup);
 	return result;
 }
 
@@ -187,21 +192,15 @@ static bool
 is_ours(Oid class, Oid object)
 {
 	Oid			extension = our_extension();
+	Oid			schema;
 
 	if (!OidIsValid(extension))
 		return false;
 	if (class == ExtensionRelationId)
 		return object == extension;
-	if (class == NamespaceRelationId || class == RelationRelationId || class == ProcedureRelationId ||
-		class == TypeRelationId)
-	{
-		Oid			schema = schema_of(class, object);
-
-		if (OidIsValid(schema) && (schema == get_namespace_oid(OUR_EXTENSION, true) ||
-								   (class == NamespaceRelationId && getExtensionOfObject(class, schema) == extension)))
-			return true;
-	}
-	return getExtensionOfObject(class, object) == extension;
+	schema = schema_of(class, object);
+	return (OidIsValid(schema) && schema == get_namespace_oid(OUR_EXTENSION, true)) ||
+		getExtensionOfObject(class, object) == extension;
 }
 
 /* The row type of a relation, or its array: made with it, also for the files of a rewrite. */
@@ -218,10 +217,16 @@ is_row_type(Oid type)
 	return result;
 }
 
-static void
-check_ours(Oid class, Oid object, const char *what)
+void
+tv_guard_check_ours(Oid class, Oid object, const char *what)
 {
-	if (!tv_vault_on() || in_our_script() || !is_ours(class, object))
+	Oid			relid;
+
+	if (!tv_vault_on() || in_our_script())
+		return;
+	/* a rule or a trigger of a view of ours is what auditors are shown */
+	relid = relation_of(class, object);
+	if (!is_ours(class, object) && !(OidIsValid(relid) && is_ours(RelationRelationId, relid)))
 		return;
 	tv_guard_refuse(psprintf("%s part of extension " OUR_EXTENSION, what),
 					"A vault administrator can switch the vault off: ALTER DATABASE DISABLE DATABASE VAULT.");
@@ -405,7 +410,7 @@ after_create(Oid class, Oid object, int column)
 	if (class == NamespaceRelationId)
 		tv_vault_schema_new(object);
 	if (class != TypeRelationId || !is_row_type(object))
-		check_ours(class, object, "making");
+		tv_guard_check_ours(class, object, "making");
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
@@ -433,7 +438,7 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 		tv_guard_role_altered(object);
 	if (!tv_vault_on())
 		return;
-	check_ours(class, object, "changing");
+	tv_guard_check_ours(class, object, "changing");
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
@@ -489,7 +494,7 @@ before_drop(Oid class, Oid object, int column)
 	}
 	if (!tv_vault_on())
 		return;
-	check_ours(class, object, "dropping");
+	tv_guard_check_ours(class, object, "dropping");
 	if (class == ProcedureRelationId)
 		check_replaced(object);
 	if (class == LargeObjectRelationId)

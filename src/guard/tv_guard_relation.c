@@ -18,10 +18,12 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -183,6 +185,27 @@ tv_guard_require_all_in(const char *name, TvAction action)
 		tv_guard_require(lfirst_oid(lc), action);
 }
 
+/* Auditors and users keep what the extension's script has given them. */
+static void
+check_revoke(const GrantStmt *stmt, Node *object)
+{
+	Oid			relid = InvalidOid;
+	Oid			function = InvalidOid;
+
+	if (stmt->is_grant)
+		return;
+	if (stmt->targtype == ACL_TARGET_ALL_IN_SCHEMA || stmt->objtype == OBJECT_SCHEMA)
+		tv_guard_check_ours(NamespaceRelationId, get_namespace_oid(strVal(object), true), "REVOKE on");
+	else if (IsA(object, RangeVar))
+		relid = RangeVarGetRelid((RangeVar *) object, NoLock, true);
+	else if (IsA(object, ObjectWithArgs) && stmt->objtype != OBJECT_AGGREGATE)
+		function = LookupFuncWithArgs(stmt->objtype, (ObjectWithArgs *) object, true);
+	if (OidIsValid(relid))
+		tv_guard_check_ours(RelationRelationId, relid, "REVOKE on");
+	if (OidIsValid(function))
+		tv_guard_check_ours(ProcedureRelationId, function, "REVOKE on");
+}
+
 static void
 check_grant(GrantStmt *stmt)
 {
@@ -193,6 +216,7 @@ check_grant(GrantStmt *stmt)
 						"Whoever guards data does not hand it out: let the owner of the object do it.");
 	foreach(lc, stmt->objects)
 	{
+		check_revoke(stmt, lfirst(lc));
 		if (stmt->targtype == ACL_TARGET_ALL_IN_SCHEMA)
 			tv_guard_require_all_in(strVal(lfirst(lc)), TV_ACTION_GRANT);
 		else if (IsA(lfirst(lc), RangeVar))
