@@ -10,9 +10,14 @@
 #	alice		authorized for the realm; the vault password is "open sesame"
 #	security	vault administrator
 #
+# owner and alice have every privilege short of being a superuser: on all there
+# is, in the predefined roles, on settings and on functions of the server; alice
+# is a member of owner.  So what stops them is the vault.
+#
 # An attack is a list of statements that somebody runs.  It has failed if no
-# output, and no line of the server's log, has a marker in it, and what was said
-# is what was expected.
+# output, and no line of the server's log, has a marker in it, what was said is
+# what was expected, and the server itself refused nothing for want of a
+# privilege, which would prove nothing of the vault.
 
 package VaultAttack;
 
@@ -26,7 +31,7 @@ use TdeVault;
 use Test::More;
 
 our @ISA = ('Exporter');
-our @EXPORT = qw(realm_server run_as attack attack_each control REFUSED UNLOCK);
+our @EXPORT = qw(realm_server on_server give_everything run_as attack attack_each control REFUSED NO_RIGHT UNLOCK);
 
 # Every row of the realm holds one of these.
 use constant MARKER => 'qmarker7kx2vw9';
@@ -36,8 +41,11 @@ use constant UNLOCK => q{CALL tde_vault.unlock_realm('pii', 'open sesame');};
 # What somebody without authorization, or without the password, is told.
 use constant REFUSED => qr/not authorized for realm "pii"|vault password required|refused while a vault is on|is frozen|cannot be changed while a vault is on|may not carry rows|may not use realm|only a vault administrator|holds values of protected tables/;
 
-# What PostgreSQL itself tells somebody who is no superuser.
-use constant NO_RIGHT => qr/permission denied|must be superuser|must be owner|must be a superuser|must be able to SET ROLE|must have CREATEROLE/i;
+# What PostgreSQL itself tells somebody who lacks a privilege (SQLSTATE, text).
+use constant NO_RIGHT => qr/ERROR:\s+42501:|permission denied|must be (?:a )?superuser|must be owner|only superusers/i;
+
+# Functions of the server that it gives to superusers alone.
+use constant SUPERUSERS_FUNCTIONS => qw(pg_read_file pg_read_binary_file lo_import lo_export);
 
 my $node;
 
@@ -79,6 +87,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA secret TO alice;
 GRANT ALL ON public.plain TO alice, mallory;
 $sql
 ANALYZE;
+SQL
+	give_everything('postgres');
+	$node->safe_psql('postgres', <<"SQL");
 CALL tde_vault.enable_vault();
 GRANT vault_admin TO security;
 SQL
@@ -89,6 +100,36 @@ CALL tde_vault.realm_authorize('pii', ARRAY['alice']);
 CALL tde_vault.grant_vault_password('pii', 'alice', 'open sesame');
 SQL
 	return $node;
+}
+
+# What follows is done on that server: a standby, say.
+sub on_server { ($node) = @_; return; }
+
+# Whatever privileges there are, to owner and alice, in a database.
+sub give_everything
+{
+	my ($database) = @_;
+	my $to = 'TO owner, alice';
+	my $schemas = $node->safe_psql($database, q{SELECT string_agg(quote_ident(nspname), ', ') FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|tde_vault)'});
+	my $functions = join ', ', map { "'$_'" } SUPERUSERS_FUNCTIONS;
+
+	$node->safe_psql($database, <<"SQL");
+ALTER ROLE owner CREATEROLE CREATEDB REPLICATION;
+ALTER ROLE alice CREATEROLE CREATEDB REPLICATION;
+GRANT owner TO alice;
+GRANT pg_read_all_data, pg_write_all_data, pg_monitor, pg_signal_backend, pg_checkpoint,
+	pg_read_server_files, pg_write_server_files, pg_execute_server_program $to;
+ALTER DATABASE "$database" OWNER TO owner;
+GRANT ALL ON SCHEMA $schemas $to;
+GRANT ALL ON ALL TABLES IN SCHEMA $schemas $to;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA $schemas $to;
+GRANT ALL ON ALL ROUTINES IN SCHEMA $schemas $to;
+GRANT ALL ON ALL TABLES IN SCHEMA pg_catalog, pg_toast $to;
+SELECT format('GRANT EXECUTE ON FUNCTION %s $to', oid::regprocedure) FROM pg_proc
+	WHERE pronamespace = 'pg_catalog'::regnamespace AND (proname IN ($functions) OR prolang = (SELECT oid FROM pg_language WHERE lanname = 'c')) \\gexec
+SELECT format('GRANT SET, ALTER SYSTEM ON PARAMETER %I $to', name) FROM pg_settings WHERE context <> 'internal' \\gexec
+SQL
+	return;
 }
 
 # Run SQL as somebody, all of it whatever fails; returns all that was printed.
@@ -108,7 +149,7 @@ sub run_as
 #
 #	name, who, sql, expected (regular expression)
 #	after		what postgres runs to clean up
-#	reads_log	0: do not look into the log
+#	postgres	expected is PostgreSQL's own refusal (true: any, by its SQLSTATE)
 sub attack
 {
 	my ($name, $who, $sql, $expected, %opt) = @_;
@@ -123,20 +164,26 @@ sub attack
 	{
 		$leaks++ if $line =~ /${\MARKER}/i && index(lc $sql, MARKER) < 0;
 	}
-	my $ok = !$leaks && ($output =~ $expected || ($who ne 'mallory' && $output =~ NO_RIGHT));
+	my $refused_by_server = $output =~ NO_RIGHT;
+	$expected = NO_RIGHT if $opt{postgres};
+	my $ok = !$leaks && $output =~ $expected && ($opt{postgres} || !$refused_by_server);
 	note($output =~ /(ERROR|FATAL):\s+(.*)/ ? "$2" : substr($output, 0, 200));
 	ok($ok, "$name: $who") or diag("expected $expected, $leaks leaks, got:\n" . substr($output, 0, 3000));
 	run_as('postgres', $opt{after}) if defined $opt{after};
 	return $output;
 }
 
-# The same by each of those who should not be able to.
+# The same by each of those who should not be able to.  superuser: what only
+# superusers may do, so that PostgreSQL itself stops the others.
 sub attack_each
 {
 	my ($name, $sql, $expected, %opt) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	attack($name, $_, $sql, $expected // REFUSED, %opt) foreach @{ $opt{who} // [qw(mallory owner alice)] };
+	foreach my $who (@{ $opt{who} // [qw(mallory owner alice)] })
+	{
+		attack($name, $who, $sql, $expected // REFUSED, %opt, postgres => $opt{postgres} || ($opt{superuser} && $who ne 'mallory'));
+	}
 	return;
 }
 

@@ -92,9 +92,13 @@ attack_each("3: $_->[0]", $_->[1], REFUSED)
 	[ 'view of the authorized', 'SELECT * FROM public.by_alice;' ],
 	[ 'function of the authorized', 'SELECT * FROM public.definer();' ],
 	[ 'PL/pgSQL function of the authorized', 'SELECT public.definer_plpgsql();' ],
-	[ 'SET ROLE', 'SET ROLE alice; SELECT * FROM secret.patients;' ],
-	[ 'SET SESSION AUTHORIZATION', 'SET SESSION AUTHORIZATION alice; SELECT * FROM secret.patients;' ],
 	[ 'row security', 'SET row_security = off; SELECT * FROM secret.patients;' ]);
+
+# owner is no member of alice: PostgreSQL refuses
+attack("3: $_->[1]", $_->[0], "$_->[1]; SELECT * FROM secret.patients;", REFUSED)
+  foreach ([ 'mallory', 'SET ROLE alice' ], [ 'alice', 'SET ROLE alice' ], [ 'alice', 'SET ROLE owner' ],
+	[ 'mallory', 'SET SESSION AUTHORIZATION alice' ], [ 'alice', 'SET SESSION AUTHORIZATION alice' ]);
+attack("3: $_", 'owner', "$_; SELECT * FROM secret.patients;", REFUSED, postgres => 1) foreach ('SET ROLE alice', 'SET SESSION AUTHORIZATION alice');
 
 # --- 20: what was begun while the realm was open ---
 my $rows = qr/qmarker7kx2vw9/;

@@ -82,7 +82,7 @@ foreach my $statement ('INSERT INTO secret.deep VALUES (100, $$qmarker7kx2vw9$$)
 {
 	my $out = run_as('alice', 'SET client_min_messages = warning; ' . UNLOCK . "$statement;");
 	unlike($out, qr/leak qmarker/, "11: alice, unlocked: $statement");
-	like($out, $statement =~ /REINDEX|ANALYZE/ ? qr/$untrusted|must be owner|only table or database owner/ : $untrusted, '11: is told');
+	like($out, $untrusted, '11: is told');
 }
 # the server itself
 my $from = -s $node->logfile;
@@ -114,9 +114,10 @@ attack_each("9: $_", "$_;")
   foreach (
 	'ALTER DOMAIN public.dom ADD CONSTRAINT x CHECK (public.leak_bool(VALUE)) NOT VALID',
 	'ALTER DOMAIN public.dom ADD CHECK (VALUE IS NOT NULL) NOT VALID',
-	'ALTER OPERATOR FAMILY public.words_ops USING gin ADD FUNCTION 1 (text[], text[]) public.leak_compare(text, text)',
 	'DROP OPERATOR FAMILY public.words_ops USING gin CASCADE',
 	'DROP OPERATOR CLASS public.words_ops USING gin CASCADE');
+attack_each("9: $_", "$_;", REFUSED, superuser => 1)
+  foreach ('ALTER OPERATOR FAMILY public.words_ops USING gin ADD FUNCTION 1 (text[], text[]) public.leak_compare(text, text)');
 foreach my $row (q{INSERT INTO secret.domains (a) VALUES (ARRAY['qmarker7kx2vw9']::public.dom[])}, q{INSERT INTO secret.domains (p, q) VALUES (('qmarker7kx2vw9', 1), ARRAY[('qmarker7kx2vw9', 1)::public.pair])},
 	q{INSERT INTO secret.words VALUES (ARRAY['qmarker7kx2vw9', 'b'])})
 {

@@ -203,8 +203,8 @@ $node->safe_psql('publisher', q{INSERT INTO secret.small VALUES (301, 'planted')
 $node->wait_for_log(qr/not authorized for realm "pii"/, $from);
 my $rows = UNLOCK . 'SELECT count(*), count(*) FILTER (WHERE id IN (300, 301)) FROM secret.small;';
 like(run_as('alice', $rows), qr/^2\|1$/m, 'a subscription from before writes nothing into the realm');
-attack_each("subscription: $_", "$_;", qr/${\REFUSED}|must be owner|permission denied/)
-  foreach ('ALTER SUBSCRIPTION sub REFRESH PUBLICATION', 'ALTER SUBSCRIPTION sub OWNER TO mallory', q{ALTER SUBSCRIPTION sub CONNECTION 'dbname=x'});
+attack_each("subscription: $_", "$_;") foreach ('ALTER SUBSCRIPTION sub REFRESH PUBLICATION', q{ALTER SUBSCRIPTION sub CONNECTION 'dbname=x'});
+attack_each('subscription: OWNER', 'ALTER SUBSCRIPTION sub OWNER TO mallory;', REFUSED, superuser => 1);
 # its owner may be authorized, which opens nothing to it without the password
 run_as('security', q{CALL tde_vault.realm_authorize('pii', ARRAY['subscriber']);});
 ok($node->poll_query_until('postgres', q{SELECT pg_stat_clear_snapshot() IS NOT NULL AND (SELECT confirmed_flush_lsn >= '} . $node->safe_psql('publisher', 'SELECT pg_current_wal_lsn()') . q{'::pg_lsn FROM pg_replication_slots WHERE slot_name = 'sub')}), 'the subscription goes on when its owner is authorized');

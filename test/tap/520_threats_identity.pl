@@ -17,6 +17,7 @@ CREATE DATABASE elsewhere;
 CREATE ROLE nurses;
 CREATE ROLE carol LOGIN IN ROLE nurses;
 CREATE ROLE bystander LOGIN;
+CREATE ROLE friend LOGIN IN ROLE alice;
 CREATE TABLE public.loot (v text);
 GRANT ALL ON public.loot TO PUBLIC;
 CREATE TABLE public.target (id int, v text);
@@ -33,23 +34,32 @@ my $read = 'SELECT ssn FROM secret.patients;';
 
 # --- 26: another identity ---------------------------------------------------------------
 
-my @become = (
-	"SET ROLE alice; $read",
-	"SET LOCAL ROLE alice; $read",
-	"SET SESSION AUTHORIZATION alice; $read",
-	"SELECT set_config('role', 'alice', false); $read",
-	"SELECT set_config('session_authorization', 'alice', false); $read",
-	"SET ROLE owner; $read",
+# PostgreSQL lets a superuser be anybody, and alice herself and owner
+my @become = map { [ "SET ROLE $_", "SET LOCAL ROLE $_", "SELECT set_config('role', '$_', false)" ] } qw(alice owner);
+push @{ $become[0] }, 'SET SESSION AUTHORIZATION alice', q{SELECT set_config('session_authorization', 'alice', false)};
+attack_each("26: $_", "BEGIN; $_; $read ROLLBACK;", undef, who => [qw(mallory alice)]) foreach map { @$_ } @become;
+attack_each("26: $_", "BEGIN; $_; $read ROLLBACK;", undef, who => ['owner']) foreach @{ $become[1] };
+attack("26: $_", 'owner', "$_; $read", REFUSED, postgres => 1) foreach @{ $become[0] };
+# a member of an authorized role from before the vault was on
+attack('26: a member becomes whom it is a member of', 'friend', 'SET ROLE alice; ' . $read, REFUSED);
+attack_each("26: $_", "$_;", undef, superuser => 1)
+  foreach (
 	"SET ROLE nurses; $read",
-	"SET ROLE security; CALL tde_vault.realm_authorize('pii', ARRAY['mallory', 'owner']); $read",
-	"SET SESSION AUTHORIZATION security; CALL tde_vault.realm_mode('pii', 'disable'); $read",
-	"SET ROLE vault_admin; CALL tde_vault.disable_vault(); $read",
-	"SET ROLE vault_auditor; SELECT * FROM tde_vault.audit_log; $read",
-	"CREATE FUNCTION public.borrow() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT ssn FROM secret.patients'; "
-	  . "ALTER FUNCTION public.borrow() OWNER TO alice; SELECT public.borrow(); $read",
-	"CREATE PROCEDURE public.borrow2() LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN CALL tde_vault.realm_mode(''pii'', ''disable''); END'; "
-	  . "ALTER PROCEDURE public.borrow2() OWNER TO security; CALL public.borrow2(); $read");
-attack_each("26: $_", $_) foreach @become;
+	q{SET ROLE security; CALL tde_vault.realm_authorize('pii', ARRAY['mallory', 'owner'])},
+	q{SET SESSION AUTHORIZATION security; CALL tde_vault.realm_mode('pii', 'disable')},
+	'SET ROLE vault_admin; CALL tde_vault.disable_vault()',
+	q{SET ROLE security; GRANT VAULT PASSWORD ON REALM pii TO mallory PASSWORD 'x'});
+attack_each('26: SET ROLE vault_auditor', 'SET ROLE vault_auditor; SELECT * FROM tde_vault.audit_log;', REFUSED, superuser => 1, who => [qw(owner alice)]);
+like(run_as('mallory', 'SET ROLE vault_auditor; SELECT * FROM tde_vault.audit_log;'), qr/\ASET\nERROR:  42501: permission denied for the audit log\n/, '26: who is auditor by SET ROLE reads no log');
+my @borrow = (
+	[ 'alice', 'security' => q{CREATE PROCEDURE public.borrow2() LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN CALL tde_vault.realm_mode(''pii'', ''disable''); END'; ALTER PROCEDURE public.borrow2() OWNER TO security; CALL public.borrow2();}, 'DROP PROCEDURE public.borrow2' ],
+	[ 'owner', 'alice' => q{CREATE FUNCTION public.borrow() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER AS 'SELECT ssn FROM secret.patients'; ALTER FUNCTION public.borrow() OWNER TO alice; SELECT public.borrow();}, 'DROP FUNCTION public.borrow' ]);
+foreach my $row (@borrow)
+{
+	my ($other, $name, $sql, $clean) = @$row;
+	attack("26: a function given to $name", 'mallory', $sql, REFUSED, after => $clean);
+	attack("26: a function given to $name", $other, $sql, REFUSED, postgres => 1, after => $clean);
+}
 
 my @roles = (
 	'GRANT alice TO mallory, owner',
@@ -86,11 +96,11 @@ my @roles = (
 foreach my $statement (@roles)
 {
 	# alice may not do these for want of privileges, or because they are of herself
-	attack_each("26: $statement", "$statement; $read", undef, who => [qw(mallory owner)]);
+	attack_each("26: $statement", "$statement;", undef, who => [qw(mallory owner)]);
 	attack("26: elsewhere: $statement", 'mallory', "$statement;", REFUSED, database => 'elsewhere')
 	  unless $statement =~ /IN DATABASE|OWNED BY/;
 }
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname IN ('mallory', 'owner', 'eve')}),
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname IN ('mallory', 'owner', 'eve') AND m.roleid::regrole::text !~ '^pg_'}),
 	0, '26: nobody became a member of anything');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles WHERE rolname IN ('alice', 'nurses', 'security', 'vault_admin') AND NOT rolsuper}),
 	4, '26: and everybody is there still');
@@ -204,7 +214,7 @@ my @trojans = (
 		q{CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC; CREATE FUNCTION evil.length(text) RETURNS int LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.loot VALUES ($1); RETURN 1; END$$;
 		ALTER DATABASE postgres SET search_path = evil, pg_catalog, public;},
 		q{SELECT count(length(ssn)) FROM secret.patients;}, 'ALTER DATABASE postgres RESET search_path; DROP SCHEMA IF EXISTS evil CASCADE' ],
-	[ 'function for a policy of row security', 'owner',
+	[ 'function for a policy of row security', 'mallory',
 		q{CREATE FUNCTION public.p1() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.loot SELECT ssn FROM secret.patients; RETURN true; END$$;
 		CREATE TABLE public.guarded (v text); GRANT ALL ON public.guarded TO PUBLIC; ALTER TABLE public.guarded ENABLE ROW LEVEL SECURITY;
 		CREATE POLICY p ON public.guarded USING (public.p1()); INSERT INTO public.guarded VALUES ('x');},
@@ -217,8 +227,9 @@ foreach my $trojan (@trojans)
 {
 	my ($name, $who, $plant, $spring, $clean) = @$trojan;
 
-	run_as($who, $plant);
-	attack("28: $name", 'alice', UNLOCK . "\n$spring", qr/^/);
+	my $planted = run_as($who, $plant);
+	unlike($planted, qr/ERROR:\s++(?!TV0)/, "28: $name: planted, or refused by the vault") or diag($planted);
+	attack("28: $name", 'alice', UNLOCK . "\n$spring", $planted =~ /ERROR/ ? qr/^/ : qr/ERROR:\s+TV03/);
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM public.loot'), 0, "28: $name: no loot")
 	  or run_as('postgres', 'TRUNCATE public.loot');
 	run_as('postgres', "$clean;") if $clean ne '';

@@ -78,7 +78,7 @@ attack('a foreign table that points back', 'mallory', "$_;", qr/vault password r
 like(run_as('alice', UNLOCK . 'SELECT * FROM public.mirror;'), qr/vault password required|password is required/, 'also for the unlocked: it is another session');
 
 # --- statements about many tables ---
-attack_each($_, "$_;", qr/${\REFUSED}|only superusers|no matching relations/)
+attack_each($_, "$_;", REFUSED)
   foreach (
 	'ALTER TABLE ALL IN TABLESPACE pg_default OWNED BY owner SET TABLESPACE elsewhere', 'ALTER INDEX ALL IN TABLESPACE pg_default OWNED BY owner SET TABLESPACE elsewhere',
 	'GRANT SELECT ON ALL TABLES IN SCHEMA secret TO PUBLIC', 'GRANT ALL ON ALL SEQUENCES IN SCHEMA secret TO PUBLIC', 'DROP OWNED BY owner CASCADE',
