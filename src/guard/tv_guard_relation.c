@@ -13,13 +13,17 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -136,13 +140,40 @@ check_alter_table(AlterTableStmt *stmt)
 	}
 }
 
+/* An extension takes its tables with it. */
+static void
+check_move_extension(Oid extension, Oid schema)
+{
+	Relation	depends = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
+	scan = systable_beginscan(depends, DependReferenceIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->classid == RelationRelationId && form->deptype == DEPENDENCY_EXTENSION)
+			check_leaving(form->objid, schema, false);
+	}
+	systable_endscan(scan);
+	table_close(depends, AccessShareLock);
+}
+
 /* A table takes its indexes and sequences with it, but no partitions. */
 static void
 check_move(AlterObjectSchemaStmt *stmt)
 {
+	Oid			schema = get_namespace_oid(stmt->newschema, true);
+
 	if (stmt->relation != NULL)
-		check_leaving(RangeVarGetRelid(stmt->relation, NoLock, true),
-					  get_namespace_oid(stmt->newschema, true), false);
+		check_leaving(RangeVarGetRelid(stmt->relation, NoLock, true), schema, false);
+	if (stmt->objectType == OBJECT_EXTENSION)
+		check_move_extension(get_extension_oid(strVal(stmt->object), true), schema);
 }
 
 static void
