@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
+#include "catalog/pg_authid.h"
 #include "common/ip.h"
 #include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
@@ -164,26 +165,46 @@ client_address(void)
 	return address;
 }
 
+/*
+ * Who has logged in, or whose session a background worker is (of pg_cron, of a
+ * subscription); a worker of nobody's has the bootstrap superuser's.
+ */
+static Oid
+authenticated_user(void)
+{
+	if (!OidIsValid(MyDatabaseId) || (MyProcPort == NULL && MyBgworkerEntry == NULL))
+		return InvalidOid;
+	return GetAuthenticatedUserId();
+}
+
+static const char *
+authenticated_name(Oid user, bool catalogs)
+{
+	const char *name = NULL;
+
+	if (MyProcPort != NULL)
+		return MyProcPort->user_name;
+	if (catalogs && OidIsValid(user) && user != BOOTSTRAP_SUPERUSERID)
+		name = GetUserNameFromId(user, true);
+	if (name != NULL)
+		return name;
+	return MyBgworkerEntry ? MyBgworkerEntry->bgw_type : GetBackendTypeDesc(MyBackendType);
+}
+
 static void
 put_identity(StringInfo out, bool catalogs)
 {
-	Oid			user = InvalidOid;
+	Oid			user = authenticated_user();
 	Oid			current = InvalidOid;
 	int			context;
 
-	if (MyProcPort != NULL)
-		PUT_STRING(out, "user", MyProcPort->user_name);
-	else
-		PUT_STRING(out, "user", MyBgworkerEntry ? MyBgworkerEntry->bgw_type :
-				   GetBackendTypeDesc(MyBackendType));
-	if (OidIsValid(MyDatabaseId) && MyProcPort != NULL)
-		user = GetAuthenticatedUserId();
+	PUT_STRING(out, "user", authenticated_name(user, catalogs));
 	if (OidIsValid(user))
 		appendStringInfo(out, "\"user_oid\":%u,", user);
 	else
 		PUT(out, "\"user_oid\":null,");
 	GetUserIdAndSecContext(&current, &context);
-	if (OidIsValid(current) && current == user)
+	if (OidIsValid(current) && current == user && MyProcPort != NULL)
 		PUT_STRING(out, "current_user", MyProcPort->user_name);
 	else
 		PUT_STRING(out, "current_user", OidIsValid(current) && catalogs ?
