@@ -323,14 +323,20 @@ tv_keyring_replay(const TvRecord *record, TvError *err)
 TvStatus
 tv_keyring_checkpoint(TvError *err)
 {
+	TvKeyringShared *shared = tv_keyring_shared;
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_FILE);
-	TvStatus	status;
+	TvStatus	status = TV_OK;
 	int			fd;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	status = open_file(&fd, err);
-	if (status == TV_OK)
-		status = commit_header(fd, err);
+	if (shared->exists &&
+		(shared->header_synced != shared->header.committed ||
+		 pg_atomic_read_u64(&shared->flushed) != pg_atomic_read_u64(&shared->appended)))
+	{
+		status = open_file(&fd, err);
+		if (status == TV_OK)
+			status = commit_header(fd, err);
+	}
 	LWLockRelease(lock);
 	return status;
 }

@@ -29,17 +29,15 @@
 
 /*
  * Ask the next checkpoint to sync the keyring.  Not to wait for room in the
- * checkpointer's queue: it may be waiting for the lock that we hold.  Without
- * fsync a checkpoint would ask nobody (sync.c, ProcessSyncRequests), and the
- * record be cut off after a crash, though WAL does not bring it back.
+ * checkpointer's queue: it may be waiting for the lock that we hold.  Asked
+ * also without fsync, for the checkpointer may know better; see
+ * tv_wal_keyring_checkpoint().
  */
 static bool
 register_sync(void)
 {
 	FileTag		tag;
 
-	if (!enableFsync)
-		return false;
 	memset(&tag, 0, sizeof(tag));
 	tag.handler = SYNC_HANDLER_MD;
 	tag.forknum = TV_KEYRING_FORK;
@@ -60,6 +58,15 @@ log_record(const TvRecord *record)
 	len = tv_keyring_record_encode(record, unchained, data, sizeof(data));
 	(void) tv_wal_insert(TV_RMGR_KEYRING, record->type << INFO_SHIFT, data, len);
 	return registered;
+}
+
+void
+tv_wal_keyring_checkpoint(int elevel)
+{
+	TvError		err;
+
+	if (tv_keyring_checkpoint(&err) != TV_OK)
+		tv_report(elevel, &err);
 }
 
 static TvStatus

@@ -10,8 +10,10 @@
 #include "access/xlog_internal.h"
 #include "access/xlogreader.h"
 #include "access/xlogrecord.h"
+#include "catalog/pg_control.h"
 #include "replication/origin.h"
 #include "storage/relfilenode.h"
+#include "utils/memutils.h"
 
 #include "wal/tv_wal_format.h"
 
@@ -52,6 +54,21 @@ tv_wal_set_spare(XLogRecord *header, uint16 spare)
 
 	at[0] = spare & 0xff;
 	at[1] = spare >> 8;
+}
+
+/*
+ * The longest record that can be read: palloc'd by the server in whole WAL
+ * pages, always one more than needed (xlogreader.c, allocate_recordbuf).
+ */
+#define TV_WAL_RECORD_MAX (MaxAllocSize / XLOG_BLCKSZ * XLOG_BLCKSZ - 1)
+
+static inline bool
+tv_wal_is_checkpoint(const XLogRecord *header)
+{
+	uint8		info = header->xl_info & ~XLR_INFO_MASK;
+
+	return header->xl_rmid == RM_XLOG_ID &&
+		(info == XLOG_CHECKPOINT_SHUTDOWN || info == XLOG_CHECKPOINT_ONLINE);
 }
 
 /* Does this server's reader keep them?  Without, nothing sealed can be read. */

@@ -222,6 +222,17 @@ tablespace_redo(XLogReaderState *reader)
 	server_tablespace_redo(reader);
 }
 
+static void (*server_xlog_redo) (XLogReaderState *reader);
+
+/* Any restartpoint is at such a record.  Who makes it may know fsync to be off. */
+static void
+checkpoint_redo(XLogReaderState *reader)
+{
+	if (tv_wal_is_checkpoint(&reader->record->header))
+		tv_wal_keyring_checkpoint(FATAL);
+	server_xlog_redo(reader);
+}
+
 void
 tv_wal_init(void)
 {
@@ -243,6 +254,8 @@ tv_wal_init(void)
 	tv_wal_nonce_init();
 	server_tablespace_redo = RmgrTable[RM_TBLSPC_ID].rm_redo;
 	RmgrTable[RM_TBLSPC_ID].rm_redo = tablespace_redo;
+	server_xlog_redo = RmgrTable[RM_XLOG_ID].rm_redo;
+	RmgrTable[RM_XLOG_ID].rm_redo = checkpoint_redo;
 	RegisterCustomRmgr(TV_RMGR_SEALED, &sealed);
 	tv_wal_keyring_init();
 	tv_wal_logged_init();

@@ -23,6 +23,7 @@
 #include "base/tv_report.h"
 #include "page/tv_page_smgr.h"
 #include "wal/tv_wal_file.h"
+#include "wal/tv_wal_keyring.h"
 #include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_record.h"
 
@@ -184,6 +185,26 @@ seal(const XLogRecData *rdata, TvWalRecord *record, TvWalFile *file,
 }
 
 /*
+ * The server reads a record of any length only if it has memory for it in one
+ * piece, and writes longer ones without a word: recovery could never pass them.
+ * So they are refused while there is nothing of them in WAL, those without
+ * trailer, too.
+ */
+static void
+refuse_unreadable(const XLogRecData *rdata)
+{
+	uint32		len = ((const XLogRecord *) rdata->data)->xl_tot_len;
+
+	if (likely(len <= TV_WAL_RECORD_MAX))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("WAL record of %u bytes is too long", len),
+			 errdetail("Neither recovery nor a standby could read one of more than %u bytes.",
+					   (uint32) TV_WAL_RECORD_MAX)));
+}
+
+/*
  * Every record of this server passes here, so whichever crosses the mark takes
  * the counter of nonces along.
  */
@@ -212,6 +233,19 @@ insert_switch(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
 	return end;
 }
 
+/*
+ * A checkpoint that synced asked the keyring itself.  The checkpointer looks at
+ * its configuration before it syncs, and not again before this record.
+ */
+static XLogRecPtr
+insert_without_blocks(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
+					  bool topxid_included)
+{
+	if (unlikely(!enableFsync) && tv_wal_is_checkpoint((const XLogRecord *) rdata->data))
+		tv_wal_keyring_checkpoint(ERROR);
+	return insert_and_follow(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+}
+
 static XLogRecPtr
 insert_record(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
 			  bool topxid_included)
@@ -224,9 +258,10 @@ insert_record(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
 	/* only an XLOG_SWITCH record has no data (xlog.c, XLogInsertRecord) */
 	if (unlikely(rdata->len <= SizeOfXLogRecord))
 		return insert_switch(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+	refuse_unreadable(rdata);
 	/* block references come first (xloginsert.c, XLogRecordAssemble) */
 	if ((uint8) rdata->data[SizeOfXLogRecord] > XLR_MAX_BLOCK_ID)
-		return insert_and_follow(rdata, fpw_lsn, flags, num_fpi, topxid_included);
+		return insert_without_blocks(rdata, fpw_lsn, flags, num_fpi, topxid_included);
 
 	if (unlikely(!tv_wal_record_parse(rdata, &record)))
 		ereport(ERROR,
@@ -238,6 +273,7 @@ insert_record(XLogRecData *rdata, XLogRecPtr fpw_lsn, uint8 flags, int num_fpi,
 		return insert_and_follow(rdata, fpw_lsn, flags, num_fpi, topxid_included);
 	if (unlikely(seal(rdata, &record, file, links, &err) != TV_OK))
 		tv_report(ERROR, &err);
+	refuse_unreadable(links);
 	return insert_and_follow(links, fpw_lsn, flags, num_fpi, topxid_included);
 }
 

@@ -1,0 +1,68 @@
+# The longest record that the server can read is just below 1 GB; it writes longer
+# ones, and then cannot recover.  The longest is sealed, trailer and all, and read
+# again.  What is longer is refused while nothing of it is in WAL.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Copy ();
+use TdeVault;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use constant {
+	LONGEST => 0x3fffe000 - 1,
+	HEADERS => 24 + 20 + 5,       # of a record about one block
+	TRAILER => 18,                # one more than of the server's own records
+	HEAD    => 40,                # of walrecord's main data
+	DATA    => 1                  # of the block
+};
+
+my $node = TdeVault->create('main', streaming => 1, start => 0, conf => <<'CONF');
+restart_after_crash = on
+max_wal_size = 20GB
+checkpoint_timeout = 1h
+wal_init_zero = off
+wal_buffers = 32MB
+CONF
+my $module = "$FindBin::Bin/../modules/walrecord";
+my $build = $node->basedir . '/walrecord';
+mkdir $build or die;
+File::Copy::copy("$module/$_", "$build/$_") or die foreach qw(Makefile walrecord.c);
+my $pg_config = $ENV{PG_CONFIG} // '/usr/lib/postgresql/15/bin/pg_config';
+command_ok([ 'make', '-s', '-C', $build, "PG_CONFIG=$pg_config" ], 'the module builds');
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'tde_vault, $build/walrecord'");
+$node->start;
+$node->safe_psql('postgres', <<"SQL");
+CREATE EXTENSION tde_vault;
+CREATE FUNCTION walrecord(regclass, forks int, blocks int, images bool, data_len int, main_len int, marker text) RETURNS pg_lsn LANGUAGE C STRICT AS '$build/walrecord'
+SQL
+$node->create_master_key('postgres', 'test_key');
+$node->safe_psql('postgres', q{CREATE TABLE t (id int, v text) USING tde_heap; INSERT INTO t VALUES (1, 'before'); CHECKPOINT; INSERT INTO t VALUES (2, 'image')});
+
+# Of no table, plain: what pg_logical_emit_message is given.
+my $from = $node->lsn('insert');
+my $message = LONGEST - 24 - 5 - 24 - length("p\0");
+$node->sql_fails("SELECT pg_logical_emit_message(false, 'p', repeat('x', $message + 1))", '54000', qr/WAL record of @{[ LONGEST + 1 ]} bytes is too long/, 'a message that is too long is refused');
+$node->sql_is("SELECT pg_current_wal_insert_lsn() - '$from' < 1000000", 't', '... and nothing of it is in WAL');
+
+# About a block of an encrypted table.  In a critical section, as all records
+# about pages: what cannot be written there ends all sessions.
+my $main = LONGEST - HEADERS - TRAILER - HEAD - DATA;
+my $rows = "2|before|image";
+my $offset = $node->log_size;
+$node->sql_fails("SELECT walrecord('t', 1, 1, false, @{[ DATA ]}, $main + 1, 'too long')", '.*', qr/too long|server closed|connection/, 'a record about a page that is too long is refused');
+ok($node->wait_until_ready, 'the server comes back');
+like(slurp_file($node->logfile, $offset), qr/PANIC:  WAL record of @{[ LONGEST + 1 ]} bytes is too long/, '... with the reason');
+$node->sql_is('SELECT count(*), min(v), max(v) FROM t', $rows, 'nothing is lost');
+
+$node->safe_psql('postgres', "SELECT walrecord('t', 1, 1, false, @{[ DATA ]}, $main, 'longest')");
+$node->safe_psql('postgres', q{INSERT INTO t VALUES (3, 'later')});
+$offset = $node->log_size;
+$node->kill_postmaster;
+$node->start;
+like(slurp_file($node->logfile, $offset), qr/LOG:  walrecord: replayed @{[ LONGEST ]} bytes/, 'the longest one is read again, byte by byte');
+$node->sql_is('SELECT count(*), min(v), max(v) FROM t', '3|before|later', 'nothing is lost');
+$node->verify_ok('verify is clean');
+done_testing();
