@@ -70,6 +70,7 @@ typedef struct Known
 	bool		dangerous;
 	bool		untrusted_language;
 	bool		foreign;		/* neither the server's nor an extension's */
+	bool		aggregate;
 	Oid			owner;
 	int			module;			/* by relation: of modules; else -1 */
 } Known;
@@ -94,6 +95,7 @@ static HTAB *originals = NULL;
 static Frame *stack = NULL;
 static int	stack_depth = 0;
 static int	stack_room = 0;
+static int	script_depth = 0;		/* of the stack, where an extension's script began */
 
 static object_access_hook_type next_object_access = NULL;
 static needs_fmgr_hook_type next_needs = NULL;
@@ -161,6 +163,7 @@ classify(Known *entry, HeapTuple tuple)
 
 	entry->module = -1;
 	entry->owner = form->proowner;
+	entry->aggregate = form->prokind == PROKIND_AGGREGATE;
 	if (form->prolang == INTERNALlanguageId)
 		entry->dangerous = is_internal_danger(text_attribute(tuple, Anum_pg_proc_prosrc));
 	else if (form->prolang == ClanguageId)
@@ -258,26 +261,6 @@ is_harmless_builtin(Oid function)
 	}
 	ready = true;
 	return (dangerous[function / 8] & (1 << (function % 8))) == 0;
-}
-
-TV_HOT void
-tv_guard_check_function(Oid function)
-{
-	Known		entry;
-
-	if (likely(is_harmless_builtin(function)))
-		return;
-	entry = what_is(function);
-	refuse_danger(&entry);
-}
-
-static TV_HOT void
-object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
-{
-	if (next_object_access)
-		next_object_access(access, classId, objectId, subId, arg);
-	if (access == OAT_FUNCTION_EXECUTE && unlikely(tv_vault_on_anywhere()))
-		tv_guard_check_function(objectId);
 }
 
 /* --- functions that take a relation --- */
@@ -378,6 +361,7 @@ needs_hook(Oid function)
 		return false;
 	entry = what_is(function);
 	return entry.dangerous || entry.untrusted_language || entry.module >= 0 ||
+		(entry.foreign && creating_extension) ||
 		(entry.foreign && tv_vault_on() &&
 		 (entry.owner != GetAuthenticatedUserId() || !has_place(entry.owner)));
 }
@@ -485,6 +469,25 @@ check_carried(const Known *entry)
 	fine[slot].serving = alone;
 }
 
+/*
+ * An aggregate is not called by the function manager; what it calls may all be
+ * the server's own, which nobody asks about.
+ */
+static TV_HOT void
+object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+{
+	Known		entry;
+
+	if (next_object_access)
+		next_object_access(access, classId, objectId, subId, arg);
+	if (access != OAT_FUNCTION_EXECUTE || likely(!tv_vault_on_anywhere()) || is_harmless_builtin(objectId))
+		return;
+	entry = what_is(objectId);
+	refuse_danger(&entry);
+	if (entry.aggregate && entry.foreign && tv_vault_on())
+		check_carried(&entry);
+}
+
 static void
 begin_call(FmgrInfo *flinfo)
 {
@@ -539,6 +542,27 @@ tv_guard_untrusted_function(void)
 			return stack[i].function;
 	}
 	return InvalidOid;
+}
+
+bool
+tv_guard_in_script(void)
+{
+	return creating_extension && stack_depth == script_depth;
+}
+
+int
+tv_guard_script_begin(void)
+{
+	int			before = script_depth;
+
+	script_depth = stack_depth;
+	return before;
+}
+
+void
+tv_guard_script_end(int before)
+{
+	script_depth = before;
 }
 
 void

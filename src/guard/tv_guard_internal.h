@@ -177,8 +177,14 @@ extern void tv_guard_table_init(void);
 extern Oid	tv_guard_untrusted_function(void);
 extern bool tv_guard_trusted_owner(Oid owner);
 
-/* Throw if the function would read or write files of the server, and so on. */
-extern void tv_guard_check_function(Oid function);
+/*
+ * Does the script of an extension do what happens now, and not somebody's
+ * function that an event trigger, say, calls meanwhile?  CREATE and ALTER
+ * EXTENSION run between begin and end, which gets what begin returned.
+ */
+extern bool tv_guard_in_script(void);
+extern int	tv_guard_script_begin(void);
+extern void tv_guard_script_end(int before);
 
 /* Is the language one whose functions may do what the server's process may? */
 extern bool tv_guard_untrusted_language(Oid language);
@@ -214,6 +220,7 @@ extern bool tv_guard_is_vacuum_full(const VacuumStmt *stmt);
 /* A schema by name, and every relation in it. */
 extern void tv_guard_require_all_in(const char *schema, TvAction action);
 extern void tv_guard_server_statement(Node *stmt);	/* tv_guard_server.c */
+extern void tv_guard_unsafe_statement(Node *stmt);	/* tv_guard_unsafe.c */
 extern void tv_guard_role_statement(Node *stmt);	/* tv_guard_role.c */
 extern void tv_guard_statement_init(void);	/* tv_guard_statement.c */
 
@@ -241,6 +248,9 @@ extern void tv_guard_role_forget(void);
 
 extern void tv_guard_settings_init(void);	/* tv_guard_settings.c */
 extern void tv_guard_alter_system(Node *stmt);
+
+/* Would it make others' sessions mean other objects by the same names, or act as somebody else? */
+extern bool tv_guard_setting_misleads(const char *name);
 
 /* Does it change a setting of the vault, by one of its administrators? */
 extern bool tv_guard_settings_elevated(Node *stmt);

@@ -185,7 +185,7 @@ our_extension(void)
 static bool
 in_our_script(void)
 {
-	return creating_extension && CurrentExtensionObject == our_extension();
+	return tv_guard_in_script() && CurrentExtensionObject == our_extension();
 }
 
 static bool
@@ -256,7 +256,7 @@ check_code(Oid function)
 		{
 			/* heap_getattr, as of 15.20, calls a function that earlier servers lack: the library would not load there */
 			library = fastgetattr(tuple, Anum_pg_proc_probin, RelationGetDescr(lookup.catalog), &isnull);
-			refused = !creating_extension || isnull ||
+			refused = !tv_guard_in_script() || isnull ||
 				strncmp(TextDatumGetCString(library), "$libdir/", 8) != 0 ||
 				strstr(TextDatumGetCString(library), "..") != NULL;
 		}
@@ -283,9 +283,18 @@ check_replaced(Oid function)
 				 errmsg("function \"%s\" is frozen", get_func_name(function)),
 				 errdetail("A table of a realm runs it."),
 				 errhint("Take the table out of the realm first: ALTER REALM ... REMOVE TABLE.")));
-	if (!creating_extension && OidIsValid(getExtensionOfObject(ProcedureRelationId, function)))
+	if (!tv_guard_in_script() && OidIsValid(getExtensionOfObject(ProcedureRelationId, function)))
 		tv_guard_refuse("changing a function that belongs to an extension",
 						"Update the extension, or make a function of your own.");
+}
+
+/* What is made while an extension's script runs belongs to it, and is trusted like all of it. */
+static void
+check_smuggled(void)
+{
+	if (creating_extension && !tv_guard_in_script())
+		tv_guard_refuse("making or changing objects by an event trigger or function in the script of an extension",
+						"Do it after CREATE EXTENSION.");
 }
 
 static void
@@ -407,6 +416,7 @@ after_create(Oid class, Oid object, int column)
 		check_language(object);
 	if (!tv_vault_on())
 		return;
+	check_smuggled();
 	if (class == NamespaceRelationId)
 		tv_vault_schema_new(object);
 	if (class != TypeRelationId || !is_row_type(object))
@@ -438,6 +448,7 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 		tv_guard_role_altered(object);
 	if (!tv_vault_on())
 		return;
+	check_smuggled();
 	tv_guard_check_ours(class, object, "changing");
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)

@@ -2,7 +2,7 @@
  * tv_guard_planted.c
  *	  What somebody else made in the name of a role of the vault.
  *
- * Functions, views and rules that such a role owns are trusted with the rows
+ * Functions, views, rules and policies that such a role owns are trusted with the rows
  * that their user reads.  A superuser can SET ROLE, give an object away, or
  * replace what another owns; so while a vault is on, such objects are made and
  * changed only by the role itself, or by a member of it.
@@ -12,13 +12,12 @@
 #include "access/htup_details.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
-
-#include "commands/extension.h"
 
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
@@ -68,6 +67,18 @@ relation_of_rule(Oid rule)
 	return relid;
 }
 
+static Oid
+relation_of_policy(Oid policy)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, PolicyRelationId, PolicyOidIndexId,
+										Anum_pg_policy_oid, policy);
+	Oid			relid = HeapTupleIsValid(tuple) ? ((Form_pg_policy) GETSTRUCT(tuple))->polrelid : InvalidOid;
+
+	tv_guard_end_lookup(&lookup);
+	return relid;
+}
+
 Oid
 tv_guard_owner_of_relation(Oid relid)
 {
@@ -91,13 +102,16 @@ tv_guard_check_planted(Oid class, Oid object)
 		case RewriteRelationId:
 			owner = rule_owner(relation_of_rule(object), true);
 			break;
+		case PolicyRelationId:
+			owner = rule_owner(relation_of_policy(object), true);
+			break;
 		default:
 			return;
 	}
-	if (!OidIsValid(owner) || owner == user || creating_extension ||
+	if (!OidIsValid(owner) || owner == user || tv_guard_in_script() ||
 		!tv_vault_role_protected(owner) || is_member_of_role_nosuper(user, owner))
 		return;
-	tv_guard_refuse(psprintf("making or changing a function, view or rule of role \"%s\"",
+	tv_guard_refuse(psprintf("making or changing a function, view, rule or policy of role \"%s\"",
 							 GetUserNameFromId(owner, true)),
 					"The vault trusts what that role owns: it can do it itself, in a session of its own.");
 }

@@ -211,15 +211,14 @@ check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool repo
 }
 
 /*
- * Somebody's rule or view makes the authorized user's statement carry rows
- * somewhere: the rows are not for who wrote it.
+ * Somebody's rule or view makes the authorized user's statement read rows, and
+ * hands them to whatever functions it calls: they are not for who wrote it.
  */
 static void
 check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte)
 {
-	if (stmt == NULL || !OidIsValid(rte->checkAsUser) ||
-		(stmt->resultRelations == NIL && !stmt->hasModifyingCTE && !is_export(starting)) ||
-		!tv_vault_protects(rte->relid) || tv_guard_trusted_owner(rte->checkAsUser))
+	if (stmt == NULL || !OidIsValid(rte->checkAsUser) || !tv_vault_protects(rte->relid) ||
+		tv_guard_trusted_owner(rte->checkAsUser))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
@@ -252,27 +251,37 @@ check_view(const RangeTblEntry *rte)
 			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
 }
 
-static bool
-has_view(const List *rtable)
+/* The same for a table's row security policies, which read as whoever uses the table. */
+static void
+check_policies(const RangeTblEntry *rte)
 {
-	ListCell   *lc;
+	Oid			owner;
 
-	foreach(lc, rtable)
-	{
-		if (((const RangeTblEntry *) lfirst(lc))->relkind == RELKIND_VIEW)
-			return true;
-	}
-	return false;
+	/* those of a realm's own table are as trusted as all that it runs */
+	if (rte->relid < FirstNormalObjectId || tv_vault_protects(rte->relid) ||
+		!tv_vault_policies_read(rte->relid))
+		return;
+	owner = tv_guard_owner_of_relation(rte->relid);
+	if (tv_guard_trusted_owner(owner))
+		return;
+	tv_guard_audit_refusal(psprintf("policies of %s on rows of a realm", tv_guard_name(rte->relid)));
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("row security policies of %s may not carry rows of a realm", tv_guard_name(rte->relid)),
+			 errdetail("The owner of the table, \"%s\", has no place in the vault.",
+					   GetUserNameFromId(owner, true)),
+			 errhint("Let a role own the table that is authorized for the realm.")));
 }
 
-/* Views, in a statement that reads a realm. */
+/* Views and policies, in a statement that reads a realm. */
 static void
 check_views(const List *rtable)
 {
 	ListCell   *lc;
 	bool		realm = false;
 
-	if (likely(!has_view(rtable)))
+	/* one table: it is the realm's, or there is none */
+	if (likely(list_length(rtable) < 2))
 		return;
 	foreach(lc, rtable)
 	{
@@ -287,8 +296,10 @@ check_views(const List *rtable)
 	{
 		const RangeTblEntry *rte = lfirst(lc);
 
-		if (rte->rtekind == RTE_RELATION)
-			check_view(rte);
+		if (rte->rtekind != RTE_RELATION)
+			continue;
+		check_view(rte);
+		check_policies(rte);
 	}
 }
 

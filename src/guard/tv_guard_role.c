@@ -247,18 +247,6 @@ check_alter_role(const AlterRoleStmt *stmt)
 }
 
 /*
- * Would the setting make other people's sessions mean other objects by the
- * same names, or act as somebody else?
- */
-static bool
-misleads(const VariableSetStmt *set)
-{
-	return set->name != NULL &&
-		(pg_strcasecmp(set->name, "search_path") == 0 || pg_strcasecmp(set->name, "role") == 0 ||
-		 pg_strcasecmp(set->name, "session_authorization") == 0);
-}
-
-/*
  * A superuser's RESET ALL looks at no setting (GUCArrayReset in guc.c): it would
  * take back guarded ones, too.
  */
@@ -275,7 +263,7 @@ static void
 check_common_setting(const VariableSetStmt *set)
 {
 	check_reset_all(set);
-	if (misleads(set) && tv_vault_on_anywhere() && !tv_vault_is_admin())
+	if (set->name != NULL && tv_guard_setting_misleads(set->name) && tv_vault_on_anywhere() && !tv_vault_is_admin())
 		tv_guard_refuse(psprintf("setting %s for sessions of every role", set->name),
 						"Set it for the roles that need it, or let a vault administrator do it.");
 }

@@ -45,13 +45,6 @@ check_do(DoStmt *stmt)
 	}
 }
 
-static void
-check_language(CreatePLangStmt *stmt)
-{
-	if (!stmt->pltrusted)
-		tv_guard_refuse("an untrusted language", "Use the trusted one.");
-}
-
 /* --- publications --- */
 
 static void
@@ -148,9 +141,6 @@ tv_guard_server_statement(Node *stmt)
 			break;
 		case T_DoStmt:
 			check_do((DoStmt *) stmt);
-			break;
-		case T_CreatePLangStmt:
-			check_language((CreatePLangStmt *) stmt);
 			break;
 		case T_AlterSystemStmt:
 			tv_guard_alter_system(stmt);

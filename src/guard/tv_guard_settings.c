@@ -32,20 +32,27 @@ static const char *const guarded[] = {
 	"dynamic_library_path", "jit_provider", "archive_command", "archive_library",
 	"archive_cleanup_command", "recovery_end_command", "restore_command",
 	"ssl_passphrase_command", "ssl_passphrase_command_supports_reload",
-	"basebackup_to_shell.command",
+	"basebackup_to_shell.command", "output_plugin_libraries", "extension_destdir",
+	"plperl.on_init", "plperl.on_plperl_init", "plperl.on_plperlu_init",
+	"pltcl.start_proc", "pltclu.start_proc", "pljava.libjvm_location", "pljava.vmoptions",
+	"pljava.module_path", "pljava.classpath", "pljava.policy_urls",
 	/* files that it reads and writes as itself */
 	"data_directory", "config_file", "hba_file", "ident_file", "external_pid_file",
 	"log_directory", "log_filename", "krb_server_keyfile", "ssl_key_file",
-	"basic_archive.archive_directory",
+	"basic_archive.archive_directory", "promote_trigger_file", "jit_dump_bitcode",
 	/* rows of parallel queries in files, in the clear */
 	"dynamic_shared_memory_type",
 	/* who is let in as whom */
 	"ssl_ca_file", "ssl_cert_file", "ssl_crl_file", "ssl_crl_dir", "db_user_namespace",
+	"krb_caseins_users",
+	/* who listens to a password on its way, and whose log a standby replays */
+	"ssl", "ssl_min_protocol_version", "ssl_ciphers", "primary_conninfo",
 	/* whether what it says is on disk is on disk: also the audit log */
 	"fsync", "data_sync_retry",
 	/* checks that it would leave out */
 	"allow_system_table_mods", "session_replication_role", "ignore_system_indexes",
 	"zero_damaged_pages", "ignore_checksum_failure", "ignore_invalid_pages",
+	"composite_type_mismatch",	/* a value of one row type read as another reads any memory */
 	/* what it tells of rows and statements */
 	"debug_print_parse", "debug_print_rewritten", "debug_print_plan"
 };
@@ -167,6 +174,14 @@ set_option(const char *name, const char *value, GucContext context, GucSource so
 	return next_set_option(name, value, context, source, srole, action, changeVal, elevel, is_reload);
 }
 
+bool
+tv_guard_setting_misleads(const char *name)
+{
+	static const char *const names[] = {"search_path", "role", "session_authorization"};
+
+	return is_in(name, names, lengthof(names));
+}
+
 void
 tv_guard_alter_system(Node *stmt)
 {
@@ -178,6 +193,9 @@ tv_guard_alter_system(Node *stmt)
 		refuse("ALL", ERROR);
 	if (set->name != NULL && is_guarded(set->name))
 		refuse(set->name, ERROR);
+	if (set->name != NULL && tv_guard_setting_misleads(set->name))
+		tv_guard_refuse(psprintf("setting %s for sessions of every role", set->name),
+						"Set it for the roles that need it, or let a vault administrator do it.");
 }
 
 /*

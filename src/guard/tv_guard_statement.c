@@ -71,6 +71,22 @@ run_maintenance(const Call *call)
 	PG_END_TRY();
 }
 
+static void
+run_script(const Call *call)
+{
+	int			before = tv_guard_script_begin();
+
+	PG_TRY();
+	{
+		run_next(call);
+	}
+	PG_FINALLY();
+	{
+		tv_guard_script_end(before);
+	}
+	PG_END_TRY();
+}
+
 /* COPY of a table TO: its entry in the range table says only SELECT. */
 static void
 run_copy(const Call *call)
@@ -118,6 +134,10 @@ run(const Call *call)
 				run_copy(call);
 			else
 				run_next(call);
+			return;
+		case T_CreateExtensionStmt:
+		case T_AlterExtensionStmt:
+			run_script(call);
 			return;
 		case T_AlterSystemStmt:
 			if (tv_guard_settings_elevated(stmt))
@@ -168,6 +188,7 @@ guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
 	if (tv_guard_role_exists(stmt))
 		return;
 	tv_guard_server_statement(stmt);
+	tv_guard_unsafe_statement(stmt);
 	tv_guard_role_statement(stmt);
 	if (tv_vault_on())
 		tv_guard_relation_statement(stmt);

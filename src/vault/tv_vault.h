@@ -172,6 +172,9 @@ extern const char *tv_vault_leaves(Oid relid, Oid schema, bool alone);
 /* Does the view read a protected relation, itself or through other views? */
 extern bool tv_vault_view_reads(Oid view);
 
+/* Do row security policies of the table read one other than the table, themselves or through views? */
+extern bool tv_vault_policies_read(Oid relid);
+
 /* A relation was made: if what protects it wants it encrypted, it must be. */
 extern void tv_vault_object_created(Oid relid);
 

@@ -12,9 +12,11 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_policy.h"
 #include "catalog/pg_rewrite.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 static bool
 lists(const TvPolicy *policy, uint32 realm, Oid object, TvObjectKind kind)
@@ -72,18 +74,18 @@ tv_vault_leaves(Oid relid, Oid schema, bool alone)
 
 /* --- views --- */
 
-/* What the rules of a view refer to. */
+/* What a rule or policy refers to. */
 static List *
-add_read(List *relations, Relation depend, Oid rule)
+add_read(List *relations, Relation depend, Oid class, Oid object)
 {
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RewriteRelationId));
+				ObjectIdGetDatum(class));
 	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(rule));
+				ObjectIdGetDatum(object));
 	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -107,17 +109,15 @@ add_read_by_view(List *relations, Relation depend, Oid view)
 	ScanKeyInit(&key, Anum_pg_rewrite_ev_class, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(view));
 	scan = systable_beginscan(rewrite, RewriteRelRulenameIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		relations = add_read(relations, depend, ((Form_pg_rewrite) GETSTRUCT(tuple))->oid);
+		relations = add_read(relations, depend, RewriteRelationId, ((Form_pg_rewrite) GETSTRUCT(tuple))->oid);
 	systable_endscan(scan);
 	table_close(rewrite, AccessShareLock);
 	return relations;
 }
 
-bool
-tv_vault_view_reads(Oid view)
+static bool
+reads_realm(List *relations, Relation depend)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	List	   *relations = list_make1_oid(view);
 	bool		found = false;
 
 	/* the list grows while it is walked */
@@ -130,6 +130,55 @@ tv_vault_view_reads(Oid view)
 		else if (get_rel_relkind(relid) == RELKIND_VIEW)
 			relations = add_read_by_view(relations, depend, relid);
 	}
+	return found;
+}
+
+bool
+tv_vault_view_reads(Oid view)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	bool		found = reads_realm(list_make1_oid(view), depend);
+
 	table_close(depend, AccessShareLock);
+	return found;
+}
+
+/* --- row security policies --- */
+
+static bool
+has_policies(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		result = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relrowsecurity;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+}
+
+bool
+tv_vault_policies_read(Oid relid)
+{
+	Relation	policies;
+	Relation	depend;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *relations = NIL;
+	bool		found;
+
+	if (likely(!has_policies(relid)))
+		return false;
+	policies = table_open(PolicyRelationId, AccessShareLock);
+	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		relations = add_read(relations, depend, PolicyRelationId, ((Form_pg_policy) GETSTRUCT(tuple))->oid);
+	systable_endscan(scan);
+	/* each depends on its own table */
+	found = reads_realm(list_delete_oid(relations, relid), depend);
+	table_close(depend, AccessShareLock);
+	table_close(policies, AccessShareLock);
 	return found;
 }

@@ -16,6 +16,8 @@ my $node = realm_server(
 GRANT CREATE ON SCHEMA public TO owner;
 CREATE TABLE public.loot (v text);
 GRANT ALL ON public.loot TO PUBLIC;
+CREATE FUNCTION public.tell(varchar, text) RETURNS boolean LANGUAGE internal AS 'pg_notify';
+ALTER FUNCTION public.tell(varchar, text) OWNER TO mallory;
 SET ROLE owner;
 CREATE FUNCTION public.below(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
 CREATE FUNCTION public.above(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN public.below($1); END';
@@ -132,7 +134,6 @@ control('a domain', 'ALTER DOMAIN public.dom ADD CHECK (length(VALUE) > 2) NOT V
 
 # --- 28: functions of the server in somebody's name ---
 run_as('mallory', <<'SQL');
-CREATE FUNCTION public.tell(varchar, text) RETURNS boolean LANGUAGE internal AS 'pg_notify';
 CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = text, FUNCTION = public.tell);
 CREATE VIEW public.dash AS SELECT id, pg_notify('loot', ssn) IS NULL AS n FROM secret.patients;
 CREATE VIEW public.dash_invoker WITH (security_invoker = true) AS SELECT id, pg_notify('loot', ssn) IS NULL AS n FROM secret.patients;
