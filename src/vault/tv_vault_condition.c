@@ -4,7 +4,7 @@
  *
  * A condition must mean the same whatever the session has set: names are found
  * in pg_catalog and tde_vault only, dates are read and written in UTC and ISO
- * form, and "now" is the clock, not the start of a transaction that can be kept
+ * form, backslashes and comparisons with NULL mean what the standard says, and "now" is the clock, not the start of a transaction that can be kept
  * open until the hour is right.  session_user is who has logged in.  Only
  * functions of the server and of this extension are called, none that is
  * volatile or reads data.
@@ -28,6 +28,7 @@
 #include "parser/parse_expr.h"
 #include "parser/parser.h"
 #include "pgtime.h"
+#include "utils/array.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -93,6 +94,10 @@ typedef struct Surroundings
 	int			date_style;
 	int			date_order;
 	int			interval_style;
+	bool		conforming_strings;
+	int			backslash_quote;
+	bool		null_equals;
+	bool		array_nulls;
 } Surroundings;
 
 static void
@@ -102,10 +107,18 @@ enter(Surroundings *before)
 	before->date_style = DateStyle;
 	before->date_order = DateOrder;
 	before->interval_style = IntervalStyle;
+	before->conforming_strings = standard_conforming_strings;
+	before->backslash_quote = backslash_quote;
+	before->null_equals = Transform_null_equals;
+	before->array_nulls = Array_nulls;
 	session_timezone = pg_tzset("GMT");
 	DateStyle = USE_ISO_DATES;
 	DateOrder = DATEORDER_MDY;
 	IntervalStyle = INTSTYLE_POSTGRES;
+	standard_conforming_strings = true;
+	backslash_quote = BACKSLASH_QUOTE_SAFE_ENCODING;
+	Transform_null_equals = false;
+	Array_nulls = true;
 }
 
 static void
@@ -115,6 +128,10 @@ leave(const Surroundings *before)
 	DateStyle = before->date_style;
 	DateOrder = before->date_order;
 	IntervalStyle = before->interval_style;
+	standard_conforming_strings = before->conforming_strings;
+	backslash_quote = before->backslash_quote;
+	Transform_null_equals = before->null_equals;
+	Array_nulls = before->array_nulls;
 }
 
 /* --- parsing --- */
@@ -397,7 +414,7 @@ tv_condition_holds(TvCondition *condition, const char *realm, bool *isnull)
 {
 	MemoryContext old;
 	Surroundings before;
-	bool		result = false;
+	volatile bool result = false;
 
 	ResetExprContext(condition->context);
 	enter(&before);

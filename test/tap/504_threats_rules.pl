@@ -102,6 +102,18 @@ denied('the archive stays', 'ALTER TABLE archive.old ADD COLUMN x int', 'ALTER T
 	'DO $$BEGIN EXECUTE \'ALTER TABLE archive.old ADD y int\'; END$$', 'CREATE RULE r AS ON INSERT TO archive.old DO NOTHING', 'LOCK archive.old');
 allowed('SELECT * FROM archive.old', 'INSERT INTO archive.old VALUES (1)', 'DELETE FROM archive.old');
 
+# --- a condition means the same whatever a session has set ---
+foreach my $condition (q{length('\\d') = 2}, q{(client_addr = NULL) IS NULL}, q{cardinality('{NULL}'::text[]) = 1 AND '{NULL}'::text[] = ARRAY[NULL::text]})
+{
+	my $rule = $condition =~ s/'/''/gr;
+
+	run_as('security', "CALL tde_vault.create_command_rule('hours', ARRAY['SELECT'], 'table', 'app.other', ARRAY['dba'], '$rule', 'not now');");
+	denied('not now', map { "${_}SELECT * FROM app.other" }
+		  '', 'SET standard_conforming_strings = off; ', 'SET transform_null_equals = on; ', 'SET array_nulls = off; ', 'SET backslash_quote = off; ');
+	run_as('security', q{CALL tde_vault.drop_command_rule('hours');});
+}
+allowed('SELECT * FROM app.other');
+
 # --- modes ---
 run_as('security', q{CALL tde_vault.alter_command_rule('no_delete', 'simulate');});
 unlike($dba->('BEGIN; DELETE FROM app.orders; ROLLBACK;'), qr/ERROR/, 'simulated: nothing is refused');
