@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
@@ -308,6 +309,10 @@ guarded_call(PG_FUNCTION_ARGS)
 	(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &n_types);
 	if (n_types > 0)
 		relid = named_relation(fcinfo, types[0]);
+	/* what the vault knows of tables hangs on catalogs, also on those that databases share */
+	if (modules[entry.module].action == TV_ACTION_DELETE && OidIsValid(relid) &&
+		IsCatalogRelationOid(relid) && tv_vault_on_anywhere())
+		tv_guard_refuse(psprintf("changing %s", tv_guard_name(relid)), "Use the statements that are made for it.");
 	if (OidIsValid(relid) && tv_vault_on())
 	{
 		if (tv_guard_is_statistics(relid))

@@ -69,6 +69,13 @@ filter_function(Oid relid)
 	return LookupFuncName(list_make2(makeString("tde_vault"), makeString(pstrdup(name))), 1, &type, false);
 }
 
+/* What it is given: the table's, or the statistics object's, OID. */
+static AttrNumber
+filter_column(Oid relid)
+{
+	return relid == StatisticRelationId ? Anum_pg_statistic_starelid : Anum_pg_statistic_ext_data_stxoid;
+}
+
 /*
  * Put it in.  The planner asks for a relation's information after it has
  * prepared the qualifications of all entries, and before it takes them
@@ -78,8 +85,7 @@ filter_function(Oid relid)
 static void
 add_filter(PlannerInfo *root, RangeTblEntry *rte, Index rti)
 {
-	Var		   *var = makeVar(rti, rte->relid == StatisticRelationId ? Anum_pg_statistic_starelid :
-							  Anum_pg_statistic_ext_data_stxoid, OIDOID, -1, InvalidOid, 0);
+	Var		   *var = makeVar(rti, filter_column(rte->relid), OIDOID, -1, InvalidOid, 0);
 	FuncExpr   *call = makeFuncExpr(filter_function(rte->relid), BOOLOID, list_make1(var),
 									InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 
@@ -102,20 +108,40 @@ typedef struct Filtered
 {
 	Index		rti;
 	Oid			function;
+	AttrNumber	column;
 	bool		missing;
 } Filtered;
 
+/* As add_filter() makes it, and not a call of the same function about something else. */
 static bool
-has_filter(const List *quals, Oid function)
+is_filter(const Node *qual, const Filtered *filtered)
 {
-	ListCell   *lc;
+	const FuncExpr *call = (const FuncExpr *) qual;
 
-	foreach(lc, quals)
-	{
-		if (IsA(lfirst(lc), FuncExpr) && ((FuncExpr *) lfirst(lc))->funcid == function)
-			return true;
-	}
-	return false;
+	return IsA(qual, FuncExpr) && call->funcid == filtered->function && list_length(call->args) == 1 &&
+		IsA(linitial(call->args), Var) &&
+		((const Var *) linitial(call->args))->varattnosyn == filtered->column;
+}
+
+/*
+ * Is it there?  Then it becomes the first, in place: what claims to be leakproof
+ * and cheap the planner puts before it (createplan.c, order_qual_clauses).
+ */
+static bool
+has_filter(List *quals, const Filtered *filtered)
+{
+	int			i = 0;
+	void	   *filter;
+
+	while (i < list_length(quals) && !is_filter(list_nth(quals, i), filtered))
+		i++;
+	if (i == list_length(quals))
+		return false;
+	filter = list_nth(quals, i);
+	for (; i > 0; i--)
+		lfirst(list_nth_cell(quals, i)) = list_nth(quals, i - 1);
+	linitial(quals) = filter;
+	return true;
 }
 
 static bool
@@ -154,7 +180,7 @@ check_plan(Plan *plan, Filtered *filtered)
 {
 	if (plan == NULL)
 		return;
-	if (scans(plan, filtered->rti) && !has_filter(plan->qual, filtered->function))
+	if (scans(plan, filtered->rti) && !has_filter(plan->qual, filtered))
 		filtered->missing = true;
 	switch (nodeTag(plan))
 	{
@@ -185,6 +211,7 @@ tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid relid)
 	if (stmt != NULL && !is_toast(relid))
 	{
 		filtered.function = filter_function(relid);
+		filtered.column = filter_column(relid);
 		check_plan(stmt->planTree, &filtered);
 		check_plans(stmt->subplans, &filtered);
 		if (!filtered.missing)

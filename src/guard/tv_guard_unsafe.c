@@ -6,7 +6,8 @@
  * In language "internal" a function of the server is given whatever the
  * statement says that it takes: a number where it expects an address.  A cast
  * WITHOUT FUNCTION, a base type, a support function of an operator class, an
- * aggregate with a state of type internal, a text search template or a
+ * aggregate with a state of type internal, a planner support function, a text
+ * search template or a
  * language's handler do the same.  Rows of all tables are in shared buffers, so
  * this is as good as native code.  Scripts of extensions, which come from the
  * server's own directory, may do all of it.
@@ -33,6 +34,20 @@ is_internal_language(const CreateFunctionStmt *stmt)
 
 		if (strcmp(option->defname, "language") == 0 &&
 			get_language_oid(defGetString(option), true) == INTERNALlanguageId)
+			return true;
+	}
+	return false;
+}
+
+/* What the planner takes its answer for depends on what it was asked: nobody checks. */
+static bool
+has_support(const List *options)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "support") == 0)
 			return true;
 	}
 	return false;
@@ -89,7 +104,11 @@ unsafe(Node *stmt)
 	switch (nodeTag(stmt))
 	{
 		case T_CreateFunctionStmt:
-			return is_internal_language((CreateFunctionStmt *) stmt) ? "a function in language internal" : NULL;
+			if (is_internal_language((CreateFunctionStmt *) stmt))
+				return "a function in language internal";
+			return has_support(((CreateFunctionStmt *) stmt)->options) ? "a planner support function" : NULL;
+		case T_AlterFunctionStmt:
+			return has_support(((AlterFunctionStmt *) stmt)->actions) ? "a planner support function" : NULL;
 		case T_DefineStmt:
 			return unsafe_definition((DefineStmt *) stmt);
 		case T_CreateCastStmt:

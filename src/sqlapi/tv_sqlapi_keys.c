@@ -13,12 +13,14 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "audit/tv_audit.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "keyring/tv_keyring.h"
 #include "page/tv_heap_am.h"
 #include "page/tv_page_smgr.h"
 #include "sqlapi/tv_sqlapi_argument.h"
+#include "vault/tv_vault.h"
 #include "worker/tv_worker.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_create_master_key);
@@ -37,6 +39,35 @@ require_attached(void)
 			 errmsg("tde_vault was not loaded when the server started"),
 			 errdetail("Its tables are sealed and stay so."),
 			 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
+}
+
+/*
+ * Whoever chooses the provider can choose one whose key they know, or whose
+ * library is theirs.  That is for a superuser; others keep to what is
+ * configured, and so does everybody while a vault binds superusers.
+ */
+static void
+check_may_choose(const char *uri)
+{
+	TvAuditEvent event = {"GUARD", TV_AUDIT_WARNING, TV_AUDIT_DENIED, .object = "naming a key provider"};
+
+	if (uri == NULL || (tv_setting_key_provider != NULL && strcmp(uri, tv_setting_key_provider) == 0))
+		return;
+	if (tv_vault_on_anywhere())
+	{
+		tv_audit(&event, true);
+		ereport(ERROR,
+				(errcode(ERRCODE_TV_VAULT_ADMIN),
+				 errmsg("naming a key provider is refused while a vault is on"),
+				 errdetail("This binds superusers, too: a provider can be a library."),
+				 errhint("Set tde_vault.key_provider to it in the server's configuration file and reload.")));
+	}
+	if (!superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to choose a key provider"),
+				 errdetail("Only a superuser may name one that tde_vault.key_provider does not."),
+				 errhint("Leave the provider out, or have tde_vault.key_provider set to it.")));
 }
 
 /* create_master_key(key_id, provider, for_cluster) */
@@ -61,6 +92,7 @@ tv_sql_create_master_key(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no key provider is configured"),
 				 errhint("Set tde_vault.key_provider in postgresql.conf, for example 'pkcs11:token=NAME?module-path=PATH&pin-source=file:PATH'.")));
+	check_may_choose(uri);
 	if (tv_keyring_create_master(for_cluster ? InvalidOid : MyDatabaseId, key_id, uri, &err) != TV_OK)
 		tv_report(ERROR, &err);
 	PG_RETURN_VOID();
@@ -81,23 +113,6 @@ check_database_name(const char *name)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot rotate the master key of another database"),
 				 errhint("Connect to database \"%s\" and rotate it there.", name)));
-}
-
-/*
- * Whoever chooses the provider can choose one whose key they know.  That is
- * for a superuser; others rotate within what is configured.
- */
-static void
-check_may_choose(const char *uri)
-{
-	if (uri == NULL || superuser() ||
-		(tv_setting_key_provider != NULL && strcmp(uri, tv_setting_key_provider) == 0))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to choose a key provider"),
-			 errdetail("Only a superuser may name one that tde_vault.key_provider does not."),
-			 errhint("Leave the provider out, or have tde_vault.key_provider set to it.")));
 }
 
 /* rotate_master_key(key_id, provider, for_cluster, database) */

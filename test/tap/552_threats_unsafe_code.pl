@@ -27,6 +27,8 @@ my $off = qr/is refused while a vault is on/;
 my @unsafe = (
 	q{CREATE FUNCTION public.peek(bigint) RETURNS cstring LANGUAGE internal STRICT AS 'uuid_out'},
 	q{CREATE OR REPLACE FUNCTION public.address(text) RETURNS bigint AS 'int8up' LANGUAGE 'internal'},
+	q{CREATE FUNCTION public.supported(text) RETURNS text LANGUAGE sql SUPPORT brin_minmax_opcinfo AS 'SELECT $1'},
+	'ALTER FUNCTION public.before() SUPPORT brin_minmax_opcinfo',
 	'CREATE CAST (text AS jsonb) WITHOUT FUNCTION',
 	'CREATE AGGREGATE public.confused(anynonarray) (sfunc = array_agg_transfn, stype = internal, finalfunc = string_agg_finalfn)',
 	'CREATE AGGREGATE public.confused(anynonarray) (sfunc = array_append, stype = anyarray, msfunc = array_agg_transfn, minvfunc = array_agg_transfn, mstype = internal)',
@@ -53,6 +55,16 @@ my @harmless = (
 	'CREATE EXTENSION citext', 'CREATE EXTENSION btree_gin', 'CREATE EXTENSION hstore');
 my $made = run_as('mallory', join('', map { "$_;\n" } @harmless));
 is(() = $made =~ /^CREATE /mg, scalar(@harmless), 'control: what is safe, and extensions') or diag($made);
+
+# --- 17: a provider of master keys is a library, or a key that somebody knows ---
+foreach my $uri ('pkcs11:token=x?module-path=/usr/lib/postgresql/15/lib/test_decoding.so&pin-value=1', 'file:/tmp/key', 'env:PATH')
+{
+	attack("17: provider $uri: $_", 'mallory', "CALL tde_vault.$_;", qr/naming a key provider is refused while a vault is on/)
+	  foreach ("rotate_master_key('other', '$uri')", "create_master_key('other', '$uri', true)");
+}
+like(run_as('postgres', q{CALL tde_vault.rotate_master_key('next'); 
+CALL tde_vault.create_master_key('of_the_cluster', current_setting('tde_vault.key_provider'), true);}), qr/is "next" now.*^CALL/ms,
+	'control: with the provider that is configured');
 
 # --- 34: smuggled into an extension by an event trigger ---
 foreach my $database (qw(postgres other))
@@ -96,6 +108,32 @@ like(run_as('mallory', 'SELECT public.install(); SELECT count(*) > 5 FROM public
 	'control: an extension that a function installs, and a trigger that keeps a history of it');
 run_as('mallory', 'DROP EVENT TRIGGER smuggle;');
 run_as('mallory', 'DROP EVENT TRIGGER smuggle;', database => 'other');
+
+# --- 12, 13: what says that it is leakproof and cheap is asked before everything else ---
+run_as('mallory', <<'SQL');
+CREATE FUNCTION public.spy(pg_statistic) RETURNS boolean LANGUAGE plpgsql LEAKPROOF COST 0.0000001 AS $$BEGIN RAISE NOTICE '%', $1; RETURN true; END$$;
+CREATE FUNCTION public.spy(pg_statistic_ext_data) RETURNS boolean LANGUAGE plpgsql LEAKPROOF COST 0.0000001 AS $$BEGIN RAISE NOTICE '%', pg_mcv_list_items($1.stxdmcv); RETURN true; END$$;
+SQL
+attack("13: $_", 'mallory', "SET client_min_messages = notice; $_;", qr/^NOTICE|^0$|Filter: \(tde_vault/m)
+  foreach ('SELECT count(*) FROM pg_statistic WHERE public.spy(pg_statistic)',
+	'SELECT count(*) FROM pg_statistic_ext_data d WHERE public.spy(d)',
+	q{SELECT count(*) FROM pg_statistic s WHERE public.spy(s) AND starelid = 'secret.patients'::regclass},
+	q{SET enable_seqscan = off; SELECT count(*) FROM pg_statistic s WHERE public.spy(s) AND starelid > 0},
+	q{SET enable_seqscan = off; SET enable_indexscan = off; SELECT count(*) FROM pg_statistic s WHERE public.spy(s) AND starelid > 0},
+	'SELECT count(*) FROM pg_statistic s WHERE tde_vault.statistics_visible(1259) AND public.spy(s)',
+	'PREPARE p AS SELECT count(*) FROM pg_statistic s WHERE public.spy(s); EXECUTE p; EXECUTE p; EXPLAIN EXECUTE p');
+
+# --- 35: tuples of catalogs are killed, or brought back to life ---
+foreach my $database (qw(postgres other))
+{
+	run_as('mallory', 'CREATE EXTENSION pg_surgery;', database => $database);
+	attack("35: in $database: $_", 'mallory', "SELECT $_;", qr/changing pg_catalog\.pg_\w+ is refused while a vault is on/, database => $database)
+	  foreach (q{heap_force_kill('pg_depend', array_agg(ctid)) FROM pg_depend WHERE objid = (SELECT max(reltoastrelid) FROM pg_class)},
+		q{heap_force_freeze('pg_auth_members', ARRAY['(0,1)'::tid])}, q{heap_force_kill(1213, ARRAY['(0,1)'::tid])});
+}
+attack('35: of the realm', 'mallory', q{SELECT heap_force_kill('secret.small', ARRAY['(0,1)'::tid]);}, REFUSED);
+like(run_as('mallory', q{CREATE TABLE public.broken AS SELECT 1 AS a; SELECT heap_force_kill('public.broken', ARRAY['(0,1)'::tid]); SELECT count(*) FROM public.broken;}), qr/^0$/m,
+	'control: of another table');
 
 # --- 28: aggregates of somebody, made of functions of the server ---
 run_as('mallory', <<'SQL');
