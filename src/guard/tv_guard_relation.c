@@ -430,8 +430,9 @@ tv_guard_relation_statement(Node *stmt)
 			break;
 		case T_RenameStmt:
 			tv_guard_require_name(((RenameStmt *) stmt)->relation, TV_ACTION_ALTER);
+			/* what is written to a table by its name would go to another in its place */
 			if (((RenameStmt *) stmt)->renameType == OBJECT_SCHEMA)
-				tv_guard_require_schema(get_namespace_oid(((RenameStmt *) stmt)->subname, true), TV_ACTION_ALTER);
+				tv_guard_require_all_in(((RenameStmt *) stmt)->subname, TV_ACTION_ALTER);
 			break;
 		case T_AlterObjectSchemaStmt:
 			tv_guard_require_name(((AlterObjectSchemaStmt *) stmt)->relation, TV_ACTION_ALTER);

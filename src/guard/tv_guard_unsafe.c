@@ -7,8 +7,7 @@
  * statement says that it takes: a number where it expects an address.  A cast
  * WITHOUT FUNCTION, a base type, a support function of an operator class, an
  * aggregate with a state of type internal, a planner support function, a text
- * search template or a
- * language's handler do the same.  Rows of all tables are in shared buffers, so
+ * search template or a language's handler do the same.  Rows of all tables are in shared buffers, so
  * this is as good as native code.  Scripts of extensions, which come from the
  * server's own directory, may do all of it.
  */
