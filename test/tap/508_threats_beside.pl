@@ -13,8 +13,6 @@ my $node = realm_server(
 	sql => <<'SQL');
 CREATE EXTENSION lo;
 CREATE EXTENSION pageinspect;
-CREATE FUNCTION public.i(regclass) RETURNS bigint LANGUAGE internal AS 'nextval_oid';
-CREATE FUNCTION public.g(oid) RETURNS bytea LANGUAGE internal AS 'be_lo_get';
 CREATE ROLE visitor LOGIN;
 CREATE ROLE team;
 CREATE ROLE bob LOGIN IN ROLE team;
