@@ -7,6 +7,7 @@
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
@@ -268,7 +269,8 @@ tv_guard_require_database(TvAction action)
 
 	tv_vault_ask_database(action, &answer);
 	if (answer.verdict != TV_ANSWER_NOT_PROTECTED)
-		tv_vault_enforce(&answer, "database", action);
+		tv_vault_enforce(&answer, psprintf("database %s", quote_identifier(get_database_name(MyDatabaseId))),
+						 action);
 }
 
 void

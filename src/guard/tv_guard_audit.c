@@ -13,6 +13,7 @@
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_type.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 
@@ -34,6 +35,24 @@ is_temporary(const RangeVar *name)
 	return name != NULL && name->relpersistence == RELPERSISTENCE_TEMP;
 }
 
+static bool
+is_type_name(const Node *node)
+{
+	return IsA(node, TypeName);
+}
+
+/* A qualified name, or of casts and transforms the type, and the other type or language. */
+static void
+append_name(StringInfo buf, List *name)
+{
+	if (!is_type_name(linitial(name)))
+		appendStringInfoString(buf, NameListToString(name));
+	else if (is_type_name(lsecond(name)))
+		appendStringInfo(buf, "%s AS %s", TypeNameToString(linitial(name)), TypeNameToString(lsecond(name)));
+	else
+		appendStringInfo(buf, "%s LANGUAGE %s", TypeNameToString(linitial(name)), strVal(lsecond(name)));
+}
+
 /* What is dropped, as it was typed; names of several after each other. */
 static const char *
 dropped_names(const DropStmt *stmt)
@@ -49,7 +68,9 @@ dropped_names(const DropStmt *stmt)
 		if (buf.len > 0)
 			appendStringInfoString(&buf, ", ");
 		if (IsA(object, List))
-			appendStringInfoString(&buf, NameListToString((List *) object));
+			append_name(&buf, (List *) object);
+		else if (is_type_name(object))
+			appendStringInfoString(&buf, TypeNameToString((TypeName *) object));
 		else if (IsA(object, String))
 			appendStringInfoString(&buf, strVal(object));
 		else if (IsA(object, ObjectWithArgs))

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
@@ -23,6 +24,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_db_role_setting.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
@@ -215,6 +217,31 @@ is_row_type(Oid type)
 
 	tv_guard_end_lookup(&lookup);
 	return result;
+}
+
+/*
+ * What only rules ON DATABASE can be about: the database's settings, and what is
+ * in it and neither a relation, nor on one, nor a schema.  Large objects are rows,
+ * not definitions.
+ */
+static bool
+is_of_database_only(Oid class, Oid object)
+{
+	switch (class)
+	{
+		case DatabaseRelationId:
+		case DbRoleSettingRelationId:
+			return object == MyDatabaseId;
+		case RelationRelationId:
+		case InheritsRelationId:
+		case NamespaceRelationId:
+		case LargeObjectRelationId:
+			return false;
+		case TypeRelationId:
+			return !is_row_type(object);
+		default:
+			return !IsSharedRelation(class) && !OidIsValid(relation_of(class, object));
+	}
 }
 
 void
@@ -424,6 +451,9 @@ after_create(Oid class, Oid object, int column)
 	tv_guard_check_planted(class, object);
 	if (class == ProcedureRelationId)
 		check_replaced(object);
+	/* one that is there already is replaced: what is new is not seen yet (pg_proc.c, ProcedureCreate) */
+	if (class == ProcedureRelationId && SearchSysCacheExists1(PROCOID, ObjectIdGetDatum(object)))
+		tv_guard_require_database(TV_ACTION_ALTER);
 	if (class == ProcedureRelationId || class == TypeRelationId)
 		tv_guard_require_schema(schema_of(class, object), TV_ACTION_ALTER);
 	if (class == ConstraintRelationId)
@@ -466,6 +496,8 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 		tv_guard_require(object, TV_ACTION_ALTER);
 	if (class == InheritsRelationId && arg != NULL && OidIsValid(arg->auxiliary_id))
 		tv_guard_require(arg->auxiliary_id, TV_ACTION_ALTER);
+	if (is_of_database_only(class, object))
+		tv_guard_require_database(TV_ACTION_ALTER);
 	relid = relation_of(class, object);
 	if (OidIsValid(relid))
 		tv_guard_require(relid, TV_ACTION_ALTER);
@@ -524,6 +556,8 @@ before_drop(Oid class, Oid object, int column)
 		tv_guard_require(object, column == 0 ? TV_ACTION_DROP : TV_ACTION_ALTER);
 		tv_vault_object_dropped(object);
 	}
+	if (is_of_database_only(class, object))
+		tv_guard_require_database(TV_ACTION_DROP);
 	relid = relation_of(class, object);
 	if (OidIsValid(relid))
 		tv_guard_require(relid, TV_ACTION_ALTER);

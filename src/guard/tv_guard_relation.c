@@ -22,6 +22,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
@@ -237,6 +238,26 @@ check_revoke(const GrantStmt *stmt, Node *object)
 		tv_guard_check_ours(ProcedureRelationId, function, "REVOKE on");
 }
 
+/* What only rules ON DATABASE can be about; of databases, this one. */
+static bool
+is_of_database_only(ObjectType type, const Node *name)
+{
+	switch (type)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_SEQUENCE:
+		case OBJECT_SCHEMA:
+		case OBJECT_TABLESPACE:
+		case OBJECT_PARAMETER_ACL:
+		case OBJECT_LARGEOBJECT:
+			return false;
+		case OBJECT_DATABASE:
+			return get_database_oid(strVal(name), true) == MyDatabaseId;
+		default:
+			return true;
+	}
+}
+
 static void
 check_grant(GrantStmt *stmt)
 {
@@ -254,6 +275,8 @@ check_grant(GrantStmt *stmt)
 			tv_guard_require_name(lfirst(lc), TV_ACTION_GRANT);
 		else if (stmt->objtype == OBJECT_SCHEMA)
 			tv_guard_require_schema(get_namespace_oid(strVal(lfirst(lc)), true), TV_ACTION_GRANT);
+		if (is_of_database_only(stmt->objtype, lfirst(lc)))
+			tv_guard_require_database(TV_ACTION_GRANT);
 	}
 }
 
@@ -263,6 +286,7 @@ check_default_privileges(AlterDefaultPrivilegesStmt *stmt)
 	ListCell   *lc;
 	ListCell   *name;
 
+	tv_guard_require_database(TV_ACTION_GRANT);
 	foreach(lc, stmt->options)
 	{
 		DefElem    *option = lfirst(lc);
