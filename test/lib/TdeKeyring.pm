@@ -13,12 +13,12 @@ use PostgreSQL::Test::Utils ();
 
 our @ISA = ('Exporter');
 our @EXPORT = qw(MASTER_KEY TABLE_KEY FILE FILE_DROPPED FILE_FORGOTTEN MASTER_KEY_RETIRED TABLE_KEY_WORK SCOPE
-  keyring_records keyring_bytes keyring_record keyring_payload change_keyring table_keys_of);
+  keyring_records keyring_bytes keyring_record keyring_payload change_keyring table_keys_of age_table_keys);
 
 use constant {
 	HEADER             => 512,
 	FRAME              => 16,
-	CHECK              => 16,
+	CHECK_LEN              => 16,
 	MASTER_KEY         => 1,
 	TABLE_KEY          => 2,
 	FILE               => 3,
@@ -37,7 +37,7 @@ sub keyring_records
 	while ($pos < length $bytes)
 	{
 		my ($length, $type) = unpack 'Vv', substr($bytes, $pos, 6);
-		push @records, [ $type, substr($bytes, $pos, $length - CHECK) ];
+		push @records, [ $type, substr($bytes, $pos, $length - CHECK_LEN) ];
 		$pos += $length;
 	}
 	return @records;
@@ -48,11 +48,11 @@ sub keyring_bytes
 {
 	my ($bytes, @records) = @_;
 	my $header = substr($bytes, 0, HEADER);
-	my $check = substr($header, 40, CHECK);
+	my $check = substr($header, 40, CHECK_LEN);
 	my $body = '';
 	foreach my $record (@records)
 	{
-		$check = substr(Digest::SHA::sha256($check . $record->[1]), 0, CHECK);
+		$check = substr(Digest::SHA::sha256($check . $record->[1]), 0, CHECK_LEN);
 		$body .= $record->[1] . $check;
 	}
 	substr($header, 32, 8) = pack 'Q<', HEADER + length $body;
@@ -64,7 +64,7 @@ sub keyring_bytes
 sub keyring_record
 {
 	my ($type, $payload, $version) = @_;
-	return [ $type, pack('VvvQ<', FRAME + length($payload) + CHECK, $type, $version // 1, 0) . $payload ];
+	return [ $type, pack('VvvQ<', FRAME + length($payload) + CHECK_LEN, $type, $version // 1, 0) . $payload ];
 }
 
 sub keyring_payload { return substr($_[0][1], FRAME); }
@@ -78,6 +78,23 @@ sub change_keyring
 	$node->write_file($node->keyring_path, keyring_bytes($bytes, $change->(keyring_records($bytes))));
 	chmod 0600, $node->keyring_path;
 	return $bytes;
+}
+
+# Make the table keys of a node that is stopped older, by days: the time when a
+# key was made is nobody's secret.
+sub age_table_keys
+{
+	my ($node, $days) = @_;
+	change_keyring($node, sub {
+		my @records = @_;
+		foreach my $record (grep { $_->[0] == TABLE_KEY } @records)
+		{
+			my $created = unpack 'q<', substr($record->[1], FRAME + 27, 8);
+			substr($record->[1], FRAME + 27, 8) = pack 'q<', $created - $days * 86400 * 1000000;
+		}
+		return @records;
+	});
+	return;
 }
 
 # { id, epoch, database, table, master, wrapped } of each TABLE_KEY record

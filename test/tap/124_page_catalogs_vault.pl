@@ -4,8 +4,8 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use TdeKeyring;
 use TdeVault;
-use Digest::SHA qw(sha256);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -27,27 +27,8 @@ $node->sql_is(q{SELECT tde_vault.is_encrypted('pg_statistic')}, 't', 'statistics
 
 # --- age -----------------------------------------------------------------------
 
-# The time when a key was made is nobody's secret: make it older.
-sub age_keys
-{
-	my ($path, $days) = @_;
-	my $bytes = slurp_file($path);
-	my $header = substr($bytes, 0, 512);
-	my ($check, $pos, $body) = (substr($header, 40, 16), 512, '');
-	while ($pos < length $bytes)
-	{
-		my ($length, $type) = unpack 'Vv', substr($bytes, $pos, 6);
-		my $record = substr($bytes, $pos, $length - 16);
-		substr($record, 43, 8) = pack 'q<', unpack('q<', substr($record, 43, 8)) - $days * 86400 * 1000000 if $type == 2;
-		$check = substr(sha256($check . $record), 0, 16);
-		$body .= $record . $check;
-		$pos += $length;
-	}
-	$node->write_file($path, $header . $body);
-	return;
-}
 $node->stop('fast');
-age_keys($node->keyring_path, 40);
+age_table_keys($node, 40);
 $node->append_conf('postgresql.conf', "tde_vault.key_rotation_days = 30\n");
 $node->start;
 my $version = q{SELECT string_agg(DISTINCT version::text, ',') FROM tde_vault.table_keys() WHERE "table" IN ('pg_class'::regclass, 'pg_statistic'::regclass) AND version > 1};

@@ -6,42 +6,26 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = TdeVault->create('online', conf => <<'CONF');
 tde_vault.worker_cost_delay = 0
 CONF
-my $rows = q{SELECT count(*), md5(string_agg(p::text, ',' ORDER BY id)) FROM p};
-
-sub done
-{
-	my ($name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok($node->poll_query_until('postgres', q{SELECT bool_and(state = 'done') FROM tde_vault.encryption_progress}), "$name: done")
-	  or diag($node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
-	return;
-}
 my $sum;
-sub check_rows { my ($name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; $node->sql_is($rows, $sum, "$name: the same rows"); return; }
+sub check_rows { my ($name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; $node->sql_is(MARKED_ROWS, $sum, "$name: the same rows"); return; }
 sub crash { $node->kill_postmaster; $node->start; return; }
 
-$node->safe_psql('postgres', <<'SQL');
-CREATE TABLE p (id serial PRIMARY KEY, v text, b text);
-INSERT INTO p (v, b) SELECT 'tv_online_marker ' || g, (SELECT string_agg(md5((g * i)::text), '') FROM generate_series(1, 100) i) FROM generate_series(1, 2000) g;
-CREATE INDEX p_v ON p (v);
-CREATE INDEX p_h ON p USING hash (v);
-VACUUM p;
-CHECKPOINT;
-SQL
-$sum = $node->safe_psql('postgres', $rows);
+$node->safe_psql('postgres', MARKED_TABLE);
+$sum = $node->safe_psql('postgres', MARKED_ROWS);
 
 # --- encryption ---------------------------------------------------------------
 
 my ($rc, $out, $err) = $node->psql('postgres', q{CALL tde_vault.encrypt_table('p')});
 like($err, qr/NOTICE:  WAL before .* may hold rows of table "p" that are not encrypted/, 'old WAL is named');
 check_rows('while it is encrypted');
-done('encryption');
+done_ok($node, 'encryption');
 check_rows('encrypted');
 $node->verify_ok('encrypted: verify is clean', min => 2);
 $node->sql_is(q{SELECT tde_vault.is_encrypted('p'), amname, (SELECT amname FROM pg_am WHERE oid = t.relam) FROM pg_class c JOIN pg_am a ON a.oid = c.relam JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = 'p'::regclass},
@@ -50,17 +34,8 @@ $node->sql_is(q{SELECT count(*) FROM tde_vault.plaintext_files WHERE relation::t
 $node->sql_is(q{SELECT operation, percent, detail ~ 'WAL' FROM tde_vault.encryption_progress}, 'encrypt|100|t', 'progress says so');
 crash();
 check_rows('after a crash');
-my $marker = 'tv_online_marker';
 $node->safe_psql('postgres', 'CHECKPOINT');
-is(count_marker($node->data_dir . '/base'), 0, 'no relation file holds the marker');
-
-sub count_marker
-{
-	my ($dir) = @_;
-	my $found = 0;
-	File::Find::find(sub { return unless -f; my $bytes = slurp_file($_); $found++ if index($bytes, $marker) >= 0; }, $dir);
-	return $found;
-}
+is(files_with(MARK, $node->data_dir . '/base'), 0, 'no relation file holds the marker');
 
 # --- rotation -----------------------------------------------------------------
 
@@ -69,7 +44,7 @@ my $old_entry = $node->read_entry($node->sidecar_path('p'), 3);
 is(TdeVault::page_epoch($old_page), 1, 'pages are of version 1');
 $node->safe_psql('postgres', q{CALL tde_vault.rotate_table_key('p')});
 check_rows('while it is rotated');
-done('rotation');
+done_ok($node, 'rotation');
 check_rows('rotated');
 $node->verify_ok('rotated: verify is clean', min => 2);
 is(TdeVault::page_epoch($node->read_page($node->relation_path('p'), $_)), 2, "block $_ is of version 2") foreach (0, 3);
@@ -107,7 +82,7 @@ foreach my $cipher ('aes-256-xts', 'chacha20-poly1305', 'aes-256-ctr', 'aes-256-
 {
 	$node->safe_psql('postgres', "CALL tde_vault.encrypt_table('p', '$cipher')");
 	check_rows("while it becomes $cipher");
-	done($cipher);
+	done_ok($node, $cipher);
 	crash();
 	check_rows($cipher);
 	$node->verify_ok("$cipher: verify is clean", min => 2);

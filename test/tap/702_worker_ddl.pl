@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -14,39 +15,10 @@ my $node = TdeVault->create('ddl', conf => <<'CONF');
 max_prepared_transactions = 5
 tde_vault.max_workers = 4
 CONF
-my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
-
-# Workers begin, and stop at the first page or so; or they go on.
-sub slow
-{
-	my ($slow) = @_;
-	$node->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.worker_cost_limit = ' . ($slow ? 1 : 1000000));
-	$node->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.worker_cost_delay = ' . ($slow ? 100 : 0));
-	$node->reload;
-	return;
-}
-
-sub done
-{
-	my ($name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok($node->poll_query_until('postgres', $done), "$name: done")
-	  or diag($node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
-	return;
-}
-
-my $new = <<'SQL';
-DROP TABLE IF EXISTS t CASCADE;
-CREATE TABLE t (id int PRIMARY KEY, v text, b text);
-ALTER TABLE t ALTER b SET STORAGE EXTERNAL;
-INSERT INTO t SELECT g, md5(g::text), repeat(md5(g::text), CASE WHEN g % 50 = 0 THEN 100 ELSE 1 END) FROM generate_series(1, 3000) g;
-CREATE INDEX t_v ON t (v);
-SQL
-my $rows = q{SELECT count(*), sum(id::bigint), md5(string_agg(v || b, ',' ORDER BY id)) FROM t};
 $node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '" . PostgreSQL::Test::Utils::tempdir() . "'");
 $node->safe_psql('postgres', 'CREATE TABLE parent (id int, v text, b text) PARTITION BY RANGE (id)');
-$node->safe_psql('postgres', $new);
-my $sum = $node->safe_psql('postgres', $rows);
+$node->safe_psql('postgres', ALTERED_TABLE);
+my $sum = $node->safe_psql('postgres', ALTERED_ROWS);
 
 # name => [ DDL, rows after it (default: the same) ]
 my @ddl = (
@@ -75,11 +47,11 @@ my @work = (
 sub begin
 {
 	my ($before, $statement) = @_;
-	slow(0);
-	$node->safe_psql('postgres', $new);
+	slow_workers($node);
+	$node->safe_psql('postgres', ALTERED_TABLE);
 	$node->safe_psql('postgres', "ALTER TABLE t $before") if $before ne '';
-	$node->poll_query_until('postgres', $done) or die 'not done';
-	slow(1);
+	$node->poll_query_until('postgres', SETTLED) or die 'not done';
+	slow_workers($node, 1, 100);
 	$node->safe_psql('postgres', "ALTER TABLE t $statement");
 	$node->poll_query_until('postgres', q{SELECT bool_or(state = 'running' AND relation = 't'::regclass) FROM tde_vault.encryption_progress}) or die 'not under way';
 	return;
@@ -95,11 +67,11 @@ foreach my $i (0 .. $#work)
 		begin($before, $statement);
 		my ($rc, $out, $err) = $node->psql('postgres', "SET client_min_messages = warning;\n" . join(";\n", split /; /, $ddl->[1]));
 		is($err, '', "$name: works");
-		$node->sql_is($rows, $sum, "$name: the same rows");
-		slow(0);
-		$node->poll_query_until('postgres', $done)
+		$node->sql_is(ALTERED_ROWS, $sum, "$name: the same rows");
+		slow_workers($node);
+		$node->poll_query_until('postgres', SETTLED)
 		  or BAIL_OUT("$name: not done: " . $node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
-		$node->sql_is(qq{SET enable_seqscan = off; $rows}, $sum, "$name: the same rows in the end");
+		$node->sql_is('SET enable_seqscan = off; ' . ALTERED_ROWS, $sum, "$name: the same rows in the end");
 		$node->sql_is(q{SELECT tde_vault.is_encrypted('t'), (SELECT count(*) > 0 FROM tde_vault.encryption_status WHERE relation IN (SELECT tde_vault.relation_family('t'::regclass)))}, "$encrypted|$encrypted", "$name: all of it is as wanted");
 	}
 }

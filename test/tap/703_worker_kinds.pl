@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -13,42 +14,13 @@ my $node = TdeVault->create('ddl', conf => <<'CONF');
 max_prepared_transactions = 5
 tde_vault.max_workers = 4
 CONF
-my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
-
-# Workers begin, and stop at the first page or so; or they go on.
-sub slow
-{
-	my ($slow) = @_;
-	$node->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.worker_cost_limit = ' . ($slow ? 1 : 1000000));
-	$node->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.worker_cost_delay = ' . ($slow ? 100 : 0));
-	$node->reload;
-	return;
-}
-
-sub done
-{
-	my ($name) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	ok($node->poll_query_until('postgres', $done), "$name: done")
-	  or diag($node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
-	return;
-}
-
-my $new = <<'SQL';
-DROP TABLE IF EXISTS t CASCADE;
-CREATE TABLE t (id int PRIMARY KEY, v text, b text);
-ALTER TABLE t ALTER b SET STORAGE EXTERNAL;
-INSERT INTO t SELECT g, md5(g::text), repeat(md5(g::text), CASE WHEN g % 50 = 0 THEN 100 ELSE 1 END) FROM generate_series(1, 3000) g;
-CREATE INDEX t_v ON t (v);
-SQL
-my $rows = q{SELECT count(*), sum(id::bigint), md5(string_agg(v || b, ',' ORDER BY id)) FROM t};
 $node->safe_psql('postgres', 'CREATE TABLE parent (id int, v text, b text) PARTITION BY RANGE (id)');
-$node->safe_psql('postgres', $new);
-my $sum = $node->safe_psql('postgres', $rows);
+$node->safe_psql('postgres', ALTERED_TABLE);
+my $sum = $node->safe_psql('postgres', ALTERED_ROWS);
 
 # --- the statements themselves in transactions ------------------------------------
 
-slow(0);
+slow_workers($node);
 my $family = q{SELECT tde_vault.is_encrypted('t'), (SELECT count(*) > 0 FROM tde_vault.encryption_status WHERE relation IN (SELECT tde_vault.relation_family('t'::regclass)))};
 foreach my $case (
 	[ 'f', 'a savepoint that is rolled back', "BEGIN; SAVEPOINT s; ALTER TABLE t ENABLE ENCRYPTION; ROLLBACK TO s; UPDATE t SET v = v; COMMIT" ],
@@ -66,7 +38,7 @@ foreach my $case (
 	[ 't', 'decrypted in two phases, rolled back', "ALTER TABLE t ENABLE ENCRYPTION; BEGIN; ALTER TABLE t DISABLE ENCRYPTION; UPDATE t SET v = v; PREPARE TRANSACTION 'p'", "ROLLBACK PREPARED 'p'" ])
 {
 	my ($encrypted, $name, @sql) = @$case;
-	$node->safe_psql('postgres', $new);
+	$node->safe_psql('postgres', ALTERED_TABLE);
 	my ($rc, $out, $err) = $node->psql('postgres', "SET client_min_messages = warning;\n" . join(";\n", split /; /, $sql[0]));
 	is($err, '', "$name: works");
 	if (@sql > 1)
@@ -78,8 +50,8 @@ foreach my $case (
 		  or die 'nothing to be done';
 		$node->safe_psql('postgres', $sql[1]);
 	}
-	$node->poll_query_until('postgres', $done) or BAIL_OUT("$name: not done");
-	$node->sql_is($rows, $sum, "$name: the same rows");
+	$node->poll_query_until('postgres', SETTLED) or BAIL_OUT("$name: not done");
+	$node->sql_is(ALTERED_ROWS, $sum, "$name: the same rows");
 	$node->sql_is($family, "$encrypted|$encrypted", "$name: all of it is as wanted");
 }
 
@@ -89,7 +61,7 @@ foreach my $case (
 foreach my $partitioned (0, 1)
 {
 	my $name = $partitioned ? 'a partition in use' : 'a table in use';
-	$node->safe_psql('postgres', $new . ($partitioned ? 'ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL; ALTER TABLE parent ATTACH PARTITION t FOR VALUES FROM (0) TO (10000)' : ''));
+	$node->safe_psql('postgres', ALTERED_TABLE . ($partitioned ? 'ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL; ALTER TABLE parent ATTACH PARTITION t FOR VALUES FROM (0) TO (10000)' : ''));
 	my $reader = $node->background_psql('postgres');
 	$reader->query_safe('BEGIN');
 	$reader->query_safe('SELECT count(*) FROM t');
@@ -115,8 +87,8 @@ foreach my $partitioned (0, 1)
 	$reader->quit;
 	$statement->finish;
 	unlike($err, qr/ERROR/, "$name: then it goes on");
-	$node->poll_query_until('postgres', $done) or die 'not done';
-	$node->sql_is($rows, $sum, "$name: the same rows");
+	$node->poll_query_until('postgres', SETTLED) or die 'not done';
+	$node->sql_is(ALTERED_ROWS, $sum, "$name: the same rows");
 	$node->sql_is(q{SELECT tde_vault.is_encrypted('t')}, 't', "$name: it is encrypted");
 }
 
@@ -145,9 +117,9 @@ foreach my $table ('empty', 'narrow', 'nothing', 'base', 'mv', 'parent', 'fleeti
 {
 	$node->safe_psql('postgres', "ALTER TABLE $table ENABLE ENCRYPTION");
 }
-$node->poll_query_until('postgres', $done) or die 'not done';
+$node->poll_query_until('postgres', SETTLED) or die 'not done';
 $node->safe_psql('postgres', "ALTER TABLE $_ ROTATE ENCRYPTION KEY") foreach 'empty', 'narrow', 'nothing', 'base', 'mv', 'parent', 'fleeting';
-$node->poll_query_until('postgres', $done) or die 'not done';
+$node->poll_query_until('postgres', SETTLED) or die 'not done';
 $node->sql_is(q{SELECT string_agg(r::text, ',' ORDER BY n) FROM unnest('{empty,narrow,nothing,base,mv,kid,grandkid,fleeting,child}'::regclass[]) WITH ORDINALITY AS x(r, n) WHERE tde_vault.is_encrypted(r)},
 	'empty,narrow,nothing,base,mv,kid,grandkid,fleeting', 'tables of all kinds; a child by inheritance is a table of its own');
 $node->safe_psql('postgres', q{INSERT INTO empty VALUES (1, 'x'); INSERT INTO nothing DEFAULT VALUES; REFRESH MATERIALIZED VIEW CONCURRENTLY mv; REFRESH MATERIALIZED VIEW mv; INSERT INTO parent VALUES (3, 'three')});
@@ -156,12 +128,12 @@ $node->sql_is('SELECT (SELECT count(*) FROM empty), (SELECT count(*) FROM narrow
 $node->verify_ok('verify is clean', min => 6);
 $node->sql_fails("ALTER TABLE seq ENABLE ENCRYPTION", '42809', qr/is not a table or materialized view/, 'a sequence is refused');
 $node->safe_psql('postgres', "ALTER TABLE $_ DISABLE ENCRYPTION") foreach 'empty', 'narrow', 'nothing', 'base', 'mv', 'parent', 'fleeting';
-$node->poll_query_until('postgres', $done) or die 'not done';
+$node->poll_query_until('postgres', SETTLED) or die 'not done';
 $node->sql_is(q{SELECT count(*) FROM tde_vault.encryption_status WHERE relation::oid >= 16384 AND relation::text !~ '^tde_vault'}, '0', 'all are plain again');
 
 # a table that is dropped, and a database, while there is work
-slow(1);
-$node->safe_psql('postgres', $new . 'ALTER TABLE t ENABLE ENCRYPTION');
+slow_workers($node, 1, 100);
+$node->safe_psql('postgres', ALTERED_TABLE . 'ALTER TABLE t ENABLE ENCRYPTION');
 $node->poll_query_until('postgres', q{SELECT bool_or(state = 'running') FROM tde_vault.encryption_progress}) or die 'not under way';
 $node->safe_psql('postgres', 'DROP TABLE t');
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM tde_vault.encryption_progress WHERE state NOT IN ('done')}), 'work on a table that was dropped ends');

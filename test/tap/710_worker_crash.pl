@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
@@ -53,7 +54,6 @@ sub launcher
 	my ($pid) = map { m{(\d+)$} } grep { (readlink("$_/cwd") // '') eq $data && slurp_file("$_/cmdline") =~ /tde_vault launcher/ } glob('/proc/[0-9]*');
 	return $pid // '';
 }
-my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
 # each transaction adds one number to four tables
 my $balance = q{SELECT a.n, a.s = coalesce(h.s, 0), b.s = a.s, t.s = a.s FROM (SELECT count(*) AS n, sum(abalance) AS s FROM pgbench_accounts) a,
 	(SELECT sum(delta) AS s FROM pgbench_history) h, (SELECT sum(bbalance) AS s FROM pgbench_branches) b, (SELECT sum(tbalance) AS s FROM pgbench_tellers) t};
@@ -92,7 +92,7 @@ while ($killed < $kills)
 	unlike($err, qr/encrypt|decrypt|sidecar|keyring|key version/i, "kill $killed ($what): no client saw an error of ours") or diag($err);
 	$node->sql_is($balance, '100000|t|t|t', "kill $killed: nothing lost");
 	next if $killed % 5;
-	ok($node->poll_query_until('postgres', $done), "kill $killed: the work goes on to its end")
+	ok($node->poll_query_until('postgres', SETTLED), "kill $killed: the work goes on to its end")
 	  or diag($node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
 	$node->safe_psql('postgres', q{SELECT bt_index_parent_check(c.oid, true) FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND c.relnamespace = 'public'::regnamespace});
 	$node->verify_ok("kill $killed: verify is clean", min => 0)

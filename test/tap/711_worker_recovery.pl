@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -19,7 +20,6 @@ autovacuum = off
 tde_vault.worker_cost_delay = 0
 CONF
 my $rows = q{SELECT count(*), sum(n), md5(string_agg(v, ',' ORDER BY id)) FROM t};
-my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
 my $change = 'UPDATE t SET n = n + 1';
 
 sub workers
@@ -40,7 +40,7 @@ sub crash_after
 		my $how = $begun ? "$name, begun before" : $name;
 		my $first = 1;
 		$node->psql('postgres', 'ALTER TABLE t ENABLE ENCRYPTION') if $statements[0] =~ /ROTATE/;
-		$node->poll_query_until('postgres', $done) or die 'not encrypted';
+		$node->poll_query_until('postgres', SETTLED) or die 'not encrypted';
 		$node->safe_psql('postgres', "CHECKPOINT; $change WHERE id % 40 = 0");
 		foreach my $statement (@statements)
 		{
@@ -52,7 +52,7 @@ sub crash_after
 				workers(2);
 			}
 			$first = 0;
-			$node->poll_query_until('postgres', $done) or die "$statement: not done";
+			$node->poll_query_until('postgres', SETTLED) or die "$statement: not done";
 			# of pages that have their image in the log
 			$node->safe_psql('postgres', "$change WHERE id % 40 = 1");
 		}

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -28,7 +29,6 @@ sub make_room { unlink "$small/ballast"; return; }
 
 my $rows = q{SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t};
 my $state = q{SELECT state FROM tde_vault.encryption_progress ORDER BY started DESC NULLS FIRST LIMIT 1};
-my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
 my $make = <<'SQL';
 CREATE TABLE t (id int PRIMARY KEY, v text);
 INSERT INTO t SELECT g, repeat(md5(g::text), 6) FROM generate_series(1, 60000) g;
@@ -55,7 +55,7 @@ sub fails_when_full
 	$node->sql_is($rows, $sum, "$statement: the rows are there");
 	$node->sql_is(q{SELECT tde_vault.is_encrypted('t')}, $encrypted, "$statement: and as encrypted as before");
 	make_room();
-	$node->poll_query_until('postgres', $done) or die 'not settled';
+	$node->poll_query_until('postgres', SETTLED) or die 'not settled';
 	$node->sql_is($rows, $sum, "$statement: also when what was begun was taken back");
 	return;
 }
@@ -65,7 +65,7 @@ sub works
 	my ($statement, $encrypted) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$node->safe_psql('postgres', "ALTER TABLE t $statement");
-	ok($node->poll_query_until('postgres', $done), "$statement: done when there is room");
+	ok($node->poll_query_until('postgres', SETTLED), "$statement: done when there is room");
 	$node->sql_is($rows, $sum, "$statement: the same rows");
 	$node->sql_is(q{SELECT tde_vault.is_encrypted('t')}, $encrypted, "$statement: it is what was asked for");
 	$node->verify_ok("$statement: verify is clean") if $encrypted eq 't';
@@ -96,7 +96,7 @@ make_room();
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET tde_vault.max_workers');
 $node->reload;
 $node->safe_psql('postgres', "CALL tde_vault.resume($id)");
-ok($node->poll_query_until('postgres', $done), 'rotation is done when there is room');
+ok($node->poll_query_until('postgres', SETTLED), 'rotation is done when there is room');
 $node->sql_is($rows, $sum, 'rotation: the same rows');
 $node->verify_ok('rotation: verify is clean');
 fails_or_works('DISABLE ENCRYPTION');
@@ -110,7 +110,7 @@ sub fails_or_works
 	$node->sql_error("ALTER TABLE t $statement");
 	$node->sql_is($rows, $sum, "$statement on a full disk: the rows are there");
 	make_room();
-	ok($node->poll_query_until('postgres', $done), "$statement: settled when there is room");
+	ok($node->poll_query_until('postgres', SETTLED), "$statement: settled when there is room");
 	$node->sql_is($rows, $sum, "$statement: the same rows");
 	return;
 }
@@ -141,7 +141,7 @@ foreach my $statement ('ENABLE ENCRYPTION', 'ROTATE ENCRYPTION KEY', 'DISABLE EN
 	$node->_update_pid(0);
 	$node->start;
 	$node->sql_is($rows, $sum, "$statement: after recovery the rows are there");
-	ok($node->poll_query_until('postgres', $done), "$statement: it is done when there is room");
+	ok($node->poll_query_until('postgres', SETTLED), "$statement: it is done when there is room");
 	$node->sql_is($rows, $sum, "$statement: the same rows");
 	$node->verify_ok("$statement: verify is clean") unless $statement =~ /DISABLE/;
 }

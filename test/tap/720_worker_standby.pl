@@ -6,8 +6,9 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use TdeKeyring;
 use TdeVault;
-use Digest::SHA qw(sha256);
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -33,7 +34,6 @@ my $standby = TdeVault->create_from_backup('standby', $primary, 'b', has_streami
 $standby->start;
 
 my $working = q{SELECT state = 'running' AND rewritten > 300 FROM tde_vault.encryption_progress ORDER BY started DESC NULLS FIRST LIMIT 1};
-my $done = q{SELECT bool_and(state = 'done') FROM tde_vault.encryption_progress};
 my $id = q{SELECT id FROM tde_vault.encryption_progress WHERE state <> 'done'};
 sub unthrottle
 {
@@ -67,7 +67,7 @@ $standby->promote;
 ok($standby->poll_query_until('postgres', $working), 'the promoted standby goes on by itself');
 $standby->sql_is($rows, $sum, 'with the same rows');
 unthrottle($standby);
-ok($standby->poll_query_until('postgres', $done), 'to the end');
+ok($standby->poll_query_until('postgres', DONE), 'to the end');
 $standby->sql_is($rows, $sum, 'the same rows at the end');
 $standby->verify_ok('verify is clean', min => 1);
 $standby->sql_is(q{SELECT tde_vault.is_encrypted('t')}, 't', 'it is encrypted');
@@ -95,7 +95,7 @@ my $second = TdeVault->create_from_backup('second', $standby, 'b2', has_streamin
 $second->start;
 $standby->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY; UPDATE t SET b = b || id::text WHERE id % 7 = 0');
 $sum = $standby->safe_psql('postgres', $rows);
-ok($standby->poll_query_until('postgres', $done), 'rotation is done');
+ok($standby->poll_query_until('postgres', DONE), 'rotation is done');
 $standby->wait_for_catchup($second, 'replay', $standby->lsn('insert'));
 $second->sql_is($rows, $sum, 'a standby has the same rows');
 $second->kill_postmaster;
@@ -129,34 +129,15 @@ $standby->safe_psql('postgres', q{ALTER SYSTEM RESET ALL});
 $standby->safe_psql('postgres', 'SELECT pg_reload_conf()');
 ok($standby->poll_query_until('postgres', q{SELECT state ~ '^error' AND detail IS NOT NULL FROM tde_vault.encryption_progress}), 'the provider is away: the state says so');
 $standby->restore_token;
-ok($standby->poll_query_until('postgres', $done), 'it goes on when the provider is back');
+ok($standby->poll_query_until('postgres', DONE), 'it goes on when the provider is back');
 $standby->sql_is($rows, $sum, 'the same rows');
 $standby->verify_ok('verify is clean', min => 1);
 
 # --- age ------------------------------------------------------------------------------
 
-# The time when a key was made is nobody's secret: make it older.
-sub age_keys
-{
-	my ($path, $days) = @_;
-	my $bytes = slurp_file($path);
-	my $header = substr($bytes, 0, 512);
-	my ($check, $pos, $body) = (substr($header, 40, 16), 512, '');
-	while ($pos < length $bytes)
-	{
-		my ($length, $type) = unpack 'Vv', substr($bytes, $pos, 6);
-		my $record = substr($bytes, $pos, $length - 16);
-		substr($record, 43, 8) = pack 'q<', unpack('q<', substr($record, 43, 8)) - $days * 86400 * 1000000 if $type == 2;
-		$check = substr(sha256($check . $record), 0, 16);
-		$body .= $record . $check;
-		$pos += $length;
-	}
-	$standby->write_file($path, $header . $body);
-	return;
-}
 my $before = $standby->safe_psql('postgres', q{SELECT max(version) FROM tde_vault.table_keys() WHERE "table" = 't'::regclass});
 $standby->stop('fast');
-age_keys($standby->keyring_path, 40);
+age_table_keys($standby, 40);
 $standby->append_conf('postgresql.conf', "tde_vault.key_rotation_days = 30\n");
 $standby->start;
 ok($standby->poll_query_until('postgres', qq{SELECT max(version) = $before + 1 FROM tde_vault.table_keys() WHERE "table" = 't'::regclass}), 'an old key is rotated by itself');

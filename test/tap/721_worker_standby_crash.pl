@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -17,11 +18,10 @@ $primary->safe_psql('postgres', 'VACUUM t; CHECKPOINT');
 $primary->backup('b');
 my $standby = TdeVault->create_from_backup('standby', $primary, 'b', has_streaming => 1);
 $standby->start;
-my $done = q{SELECT bool_and(state = 'done') FROM tde_vault.encryption_progress};
 foreach my $statement ('ALTER TABLE t ENABLE ENCRYPTION', 'ALTER TABLE t ROTATE ENCRYPTION KEY')
 {
 	$primary->safe_psql('postgres', "UPDATE t SET v = v || '!' WHERE id % 11 = 0; $statement");
-	$primary->poll_query_until('postgres', $done) or die "$statement was not done";
+	$primary->poll_query_until('postgres', DONE) or die "$statement was not done";
 }
 $primary->safe_psql('postgres', q{UPDATE t SET v = v || '?' WHERE id % 13 = 0});
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
@@ -45,7 +45,7 @@ $standby->safe_psql('postgres', 'CHECKPOINT');
 foreach my $statement ('ALTER TABLE t2 ENABLE ENCRYPTION', 'ALTER TABLE t2 ROTATE ENCRYPTION KEY')
 {
 	$primary->safe_psql('postgres', $statement);
-	$primary->poll_query_until('postgres', $done) or die "$statement was not done";
+	$primary->poll_query_until('postgres', DONE) or die "$statement was not done";
 }
 
 # --- versions of a key under load -------------------------------------------------
@@ -65,7 +65,7 @@ $standby->sql_is('SELECT count(*) FROM busy', $primary->safe_psql('postgres', 'S
 
 $rows = 'SELECT count(*), md5(string_agg(t::text, $$,$$ ORDER BY id)) FROM t2 t';
 my $expected = $primary->safe_psql('postgres', $rows);
-$primary->poll_query_until('postgres', $done) or die 'rotations were not done';
+$primary->poll_query_until('postgres', DONE) or die 'rotations were not done';
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 $standby->promote;
 $standby->sql_is($rows, $expected, 'promoted: the same rows');

@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use TdeWorker;
 use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -23,18 +24,8 @@ $node->enable_archiving;
 $node->restart;
 my $archive = $node->archive_dir;
 my $rows = q{SELECT count(*), sum(n), md5(string_agg(v, ',' ORDER BY id)) FROM t};
-my $done = q{SELECT coalesce(bool_and(state = 'done'), true) FROM tde_vault.encryption_progress};
 my $versions = q{SELECT string_agg(version::text, ',' ORDER BY version) FROM tde_vault.table_keys() WHERE "table" = 't'::regclass};
 my $working = q{SELECT bool_or(state = 'running' AND rewritten > 100) FROM tde_vault.encryption_progress};
-
-sub slow
-{
-	my ($server, $slow) = @_;
-	$server->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.worker_cost_limit = ' . ($slow ? 40 : 1000000));
-	$server->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.worker_cost_delay = ' . ($slow ? 20 : 0));
-	$server->reload;
-	return;
-}
 
 # When the work is done and checkpoints have passed, no WAL before needs the old
 # version.  (After a start it takes a moment until the work is known at all.)
@@ -47,7 +38,7 @@ sub settle
 	{
 		Time::HiRes::usleep(250_000) if $i > 0;
 		$server->safe_psql('postgres', 'CHECKPOINT');
-		$left = $server->safe_psql('postgres', "SELECT ($versions), ($done)");
+		$left = $server->safe_psql('postgres', "SELECT ($versions), (" . SETTLED . ')');
 	}
 	is($left, "$wanted|t", "$name: only version $wanted is left")
 	  or diag($server->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
@@ -81,22 +72,22 @@ INSERT INTO t SELECT g, 0, repeat(md5(g::text), 4) FROM generate_series(1, 30000
 CREATE INDEX t_n ON t (n);
 ALTER TABLE t ENABLE ENCRYPTION;
 SQL
-$node->poll_query_until('postgres', $done) or die 'not encrypted';
+$node->poll_query_until('postgres', SETTLED) or die 'not encrypted';
 
 # --- recovery to the middle of a rotation ----------------------------------------------
 
 $node->backup('before');
-slow($node, 1);
+slow_workers($node, 40, 20);
 $node->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY');
 $node->poll_query_until('postgres', $working) or die 'not under way';
 $node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 1');
 my $middle = $node->safe_psql('postgres', $rows);
 $node->safe_psql('postgres', q{SELECT pg_create_restore_point('middle')});
-$node->sql_is($done, 'f', 'the point lies in the middle');
+$node->sql_is(SETTLED, 'f', 'the point lies in the middle');
 $node->backup('middle');
 my $since_middle = $node->safe_psql('postgres', q{SELECT pg_create_restore_point('after')});
 $node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 2; DELETE FROM t WHERE id % 100 = 7');
-slow($node, 0);
+slow_workers($node);
 settle($node, 'rotation', '2');
 my $end = $node->safe_psql('postgres', $rows);
 archived();
@@ -121,7 +112,7 @@ foreach my $first ('base', 'tde_vault')
 {
 	my $version = $node->safe_psql('postgres', $versions);
 	my $target = $node->backup_dir . "/$first-first";
-	slow($node, 1);
+	slow_workers($node, 40, 20);
 	$node->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY');
 	$node->poll_query_until('postgres', $working) or die 'not under way';
 	my $session = $node->background_psql('postgres');
@@ -131,7 +122,7 @@ foreach my $first ('base', 'tde_vault')
 	chmod 0700, $target;
 	PostgreSQL::Test::RecursiveCopy::copypath($node->data_dir . "/$first", "$target/$first");
 	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 4');
-	slow($node, 0);
+	slow_workers($node);
 	settle($node, "backup, $first first", $version + 1);
 	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 5');
 	system_or_bail('sh', '-c', 'cd "$0" && for f in *; do [ -e "$1/$f" ] || [ "$f" = pg_wal ] || [ "$f" = postmaster.pid ] || [ "$f" = postmaster.opts ] || cp -r "$f" "$1/"; done; mkdir -p -m 0700 "$1/pg_wal"; rm -rf "$1"/pg_replslot/*',
@@ -155,11 +146,11 @@ my $version = $node->safe_psql('postgres', $versions);
 $node->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('slot', 'test_decoding')});
 $node->safe_psql('postgres', q{UPDATE t SET v = 'decoded ' || id WHERE id % 1000 = 1});
 $node->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY');
-$node->poll_query_until('postgres', $done) or die 'not done';
+$node->poll_query_until('postgres', SETTLED) or die 'not done';
 $node->safe_psql('postgres', 'CHECKPOINT') foreach 1, 2;
 # another table's old version would go now
 $node->safe_psql('postgres', 'CREATE TABLE u (id int) USING tde_heap; INSERT INTO u VALUES (1); ALTER TABLE u ROTATE ENCRYPTION KEY');
-$node->poll_query_until('postgres', $done) or die 'not done';
+$node->poll_query_until('postgres', SETTLED) or die 'not done';
 $node->safe_psql('postgres', 'CHECKPOINT') foreach 1, 2;
 $node->restart;
 $node->sql_is($versions, $version . ',' . ($version + 1), 'the version that a slot needs stays');
@@ -170,7 +161,7 @@ settle($node, 'without the slot', $version + 1);
 # --- the provider away in the middle -------------------------------------------------------
 
 my $sum = $node->safe_psql('postgres', $rows);
-slow($node, 1);
+slow_workers($node, 40, 20);
 $node->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY');
 $node->poll_query_until('postgres', $working) or die 'not under way';
 $node->hide_token;
@@ -185,7 +176,7 @@ for (my $i = 0; $i < 10 * $PostgreSQL::Test::Utils::timeout_default && $state !~
 }
 like($state, qr/^error, will be tried again\|no PKCS#11 token/, 'and after a restart the work says what it waits for');
 $node->restore_token;
-slow($node, 0);
+slow_workers($node);
 settle($node, 'with the provider', $version + 2);
 $node->sql_is($rows, $sum, 'with the provider: the same rows');
 $node->verify_ok('with the provider: verify is clean');
