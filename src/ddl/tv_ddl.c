@@ -82,17 +82,6 @@ require_hsm(const CallStmt *call)
 			 errhint("Set tde_vault.key_provider, or name the provider: ENCRYPTION BY PROVIDER 'uri'.")));
 }
 
-static void
-run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-		 ProcessUtilityContext context, ParamListInfo params,
-		 QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
-{
-	if (next_utility)
-		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
-}
-
 /*
  * CREATE TABLE ... ENCRYPTION USING: the table's key is made while the setting
  * has the clause's cipher.  After an error the server unwinds the setting.
@@ -110,7 +99,7 @@ run_with_cipher(const char *cipher, PlannedStmt *pstmt, const char *queryString,
 	nest = NewGUCNestLevel();
 	(void) set_config_option("tde_vault.cipher", cipher, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	run_next(pstmt, queryString, false, context, params, queryEnv, dest, qc);
+	next_utility(pstmt, queryString, false, context, params, queryEnv, dest, qc);
 	AtEOXact_GUC(true, nest);
 }
 
@@ -154,7 +143,7 @@ run(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	else if (cipher != NULL)
 		run_with_cipher(cipher, pstmt, queryString, context, params, queryEnv, dest, qc);
 	else
-		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 }
 
 static void
@@ -188,6 +177,6 @@ tv_ddl_init(void)
 	tv_attach_replace((void *) raw_parser, "raw_parser", (void *) tv_ddl_raw_parser);
 	tv_ddl_tag_init();
 	tv_ddl_cover_init();
-	next_utility = ProcessUtility_hook;
+	next_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = ddl_utility;
 }

@@ -29,37 +29,31 @@ typedef enum Guarded
 
 static PGFunction original[N_GUARDED];
 
+/* A replacement: the check, then the server's own function. */
+#define GUARDED(name, which, check) \
+static Datum \
+name(PG_FUNCTION_ARGS) \
+{ \
+	check; \
+	return original[which] (fcinfo); \
+}
+
 /* --- sequences --- */
 
 /*
  * What is done to a sequence is done to its table, with no rule of its own: an
  * INSERT that a rule allows takes a number.
  */
-static Datum
-guarded_sequence(FunctionCallInfo fcinfo, Guarded which)
+static void
+check_sequence(FunctionCallInfo fcinfo)
 {
 	if (fcinfo->nargs > 0 && !fcinfo->args[0].isnull && tv_vault_on())
 		tv_guard_recheck(PG_GETARG_OID(0), TV_ACTION_SELECT, NULL, false);
-	return original[which] (fcinfo);
 }
 
-static Datum
-guarded_nextval(PG_FUNCTION_ARGS)
-{
-	return guarded_sequence(fcinfo, NEXTVAL);
-}
-
-static Datum
-guarded_setval(PG_FUNCTION_ARGS)
-{
-	return guarded_sequence(fcinfo, SETVAL);
-}
-
-static Datum
-guarded_setval_called(PG_FUNCTION_ARGS)
-{
-	return guarded_sequence(fcinfo, SETVAL_CALLED);
-}
+GUARDED(guarded_nextval, NEXTVAL, check_sequence(fcinfo))
+GUARDED(guarded_setval, SETVAL, check_sequence(fcinfo))
+GUARDED(guarded_setval_called, SETVAL_CALLED, check_sequence(fcinfo))
 
 /* The view pg_sequences asks for all of them: no error, but no value either. */
 static Datum
@@ -73,77 +67,32 @@ guarded_last_value(PG_FUNCTION_ARGS)
 
 /* --- maintenance of one index --- */
 
-static Datum
-guarded_index(FunctionCallInfo fcinfo, Guarded which)
+static void
+check_index(FunctionCallInfo fcinfo)
 {
 	if (!PG_ARGISNULL(0) && tv_vault_on())
 		tv_guard_require(PG_GETARG_OID(0), TV_ACTION_MAINTAIN);
-	return original[which] (fcinfo);
 }
 
-static Datum
-guarded_brin_new(PG_FUNCTION_ARGS)
-{
-	return guarded_index(fcinfo, BRIN_NEW);
-}
-
-static Datum
-guarded_brin_range(PG_FUNCTION_ARGS)
-{
-	return guarded_index(fcinfo, BRIN_RANGE);
-}
-
-static Datum
-guarded_brin_forget(PG_FUNCTION_ARGS)
-{
-	return guarded_index(fcinfo, BRIN_FORGET);
-}
-
-static Datum
-guarded_gin_clean(PG_FUNCTION_ARGS)
-{
-	return guarded_index(fcinfo, GIN_CLEAN);
-}
+GUARDED(guarded_brin_new, BRIN_NEW, check_index(fcinfo))
+GUARDED(guarded_brin_range, BRIN_RANGE, check_index(fcinfo))
+GUARDED(guarded_brin_forget, BRIN_FORGET, check_index(fcinfo))
+GUARDED(guarded_gin_clean, GIN_CLEAN, check_index(fcinfo))
 
 /* --- large objects --- */
 
-static Datum
-guarded_object(FunctionCallInfo fcinfo, Guarded which, AclMode mode)
+static void
+check_object(FunctionCallInfo fcinfo, AclMode mode)
 {
 	if (!PG_ARGISNULL(0) && tv_vault_on())
 		tv_guard_check_large_object(PG_GETARG_OID(0), mode);
-	return original[which] (fcinfo);
 }
 
-static Datum
-guarded_lo_open(PG_FUNCTION_ARGS)
-{
-	return guarded_object(fcinfo, LO_OPEN, PG_GETARG_INT32(1) & INV_WRITE ? ACL_UPDATE : ACL_SELECT);
-}
-
-static Datum
-guarded_lo_get(PG_FUNCTION_ARGS)
-{
-	return guarded_object(fcinfo, LO_GET, ACL_SELECT);
-}
-
-static Datum
-guarded_lo_get_part(PG_FUNCTION_ARGS)
-{
-	return guarded_object(fcinfo, LO_GET_PART, ACL_SELECT);
-}
-
-static Datum
-guarded_lo_put(PG_FUNCTION_ARGS)
-{
-	return guarded_object(fcinfo, LO_PUT, ACL_UPDATE);
-}
-
-static Datum
-guarded_lo_unlink(PG_FUNCTION_ARGS)
-{
-	return guarded_object(fcinfo, LO_UNLINK, ACL_UPDATE);
-}
+GUARDED(guarded_lo_open, LO_OPEN, check_object(fcinfo, PG_GETARG_INT32(1) & INV_WRITE ? ACL_UPDATE : ACL_SELECT))
+GUARDED(guarded_lo_get, LO_GET, check_object(fcinfo, ACL_SELECT))
+GUARDED(guarded_lo_get_part, LO_GET_PART, check_object(fcinfo, ACL_SELECT))
+GUARDED(guarded_lo_put, LO_PUT, check_object(fcinfo, ACL_UPDATE))
+GUARDED(guarded_lo_unlink, LO_UNLINK, check_object(fcinfo, ACL_UPDATE))
 
 /* --- seams --- */
 

@@ -32,9 +32,8 @@ typedef struct Call
 static void
 run_next(const Call *call)
 {
-	(next_utility ? next_utility : standard_ProcessUtility)
-		(call->pstmt, call->text, call->read_only_tree, call->context, call->params,
-		 call->environment, call->dest, call->completion);
+	next_utility(call->pstmt, call->text, call->read_only_tree, call->context, call->params,
+				 call->environment, call->dest, call->completion);
 }
 
 /* Of what the server lists, and in a way that the authorized alone may? */
@@ -202,6 +201,6 @@ guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
 void
 tv_guard_statement_init(void)
 {
-	next_utility = ProcessUtility_hook;
+	next_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = guard_statement;
 }

@@ -456,17 +456,6 @@ after(Node *stmt)
 }
 
 static void
-run_next(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
-		 ProcessUtilityContext context, ParamListInfo params,
-		 QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
-{
-	if (next_utility)
-		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
-	else
-		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
-}
-
-static void
 abandon_copies(int code, Datum arg)
 {
 	if (OidIsValid(created_database))
@@ -503,7 +492,7 @@ run_create_database(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 	tv_page_copies_begin();
 	PG_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 	{
-		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abandon_copies, (Datum) 0);
 }
@@ -528,7 +517,7 @@ guard_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	if (IsA(stmt, CreatedbStmt))
 		run_create_database(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	else
-		run_next(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+		next_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 	if (nest >= 0)
 		AtEOXact_GUC(true, nest);
 	after(stmt);
@@ -591,7 +580,7 @@ guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
 void
 tv_guard_utility_init(void)
 {
-	next_utility = ProcessUtility_hook;
+	next_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = guard_utility;
 	next_object_access = object_access_hook;
 	object_access_hook = guard_object_access;
