@@ -34,6 +34,14 @@ typedef void (*TvWorkerChange) (TvWorkerOperation *operation, void *argument);
 extern void tv_worker_change(int i, TvWorkerChange change, void *argument);
 extern void tv_worker_set_state(int i, TvWorkerState state);
 
+/* --- tv_worker_launcher.c --- */
+
+/*
+ * Start a process that runs function, of this module, with argument, and is
+ * called name.  false if max_worker_processes is reached.
+ */
+extern bool tv_worker_start(const char *function, const char *name, Datum argument);
+
 /* --- tv_worker_switch.c --- */
 
 /* ERROR where nothing may be changed. */

@@ -85,8 +85,8 @@ discard(TvWorkerOperation *operation, void *argument)
 		operation->state = TV_WORKER_FREE;
 }
 
-static bool
-start_worker(int slot)
+bool
+tv_worker_start(const char *function, const char *name, Datum argument)
 {
 	BackgroundWorker worker;
 
@@ -95,10 +95,10 @@ start_worker(int slot)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, "tde_vault", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "tv_worker_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "tde_vault worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "tde_vault worker", BGW_MAXLEN);
-	worker.bgw_main_arg = Int32GetDatum(slot);
+	worker.bgw_main_arg = argument;
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
@@ -149,7 +149,7 @@ start_workers(bool standby)
 			continue;
 		}
 		tv_worker_change(i, take_turn, &turn);
-		if (turn.start && start_worker(i))
+		if (turn.start && tv_worker_start("tv_worker_main", "tde_vault worker", Int32GetDatum(i)))
 			active++;
 		else if (turn.start)
 			tv_worker_set_state(i, TV_WORKER_WAITING);	/* max_worker_processes */

@@ -174,7 +174,6 @@ tv_worker_resume_rotations(void)
 	static bool ended = false;
 	static TimestampTz next = 0;
 	TimestampTz now = GetCurrentTimestamp();
-	BackgroundWorker worker;
 	Oid			database;
 
 	if (ended || now < next)
@@ -183,15 +182,7 @@ tv_worker_resume_rotations(void)
 	ended = !find_unfinished(&database);
 	if (ended)
 		return;
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "tde_vault", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "tv_worker_rotation_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "tde_vault master key rotation", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "tde_vault worker", BGW_MAXLEN);
-	if (!RegisterDynamicBackgroundWorker(&worker, NULL))
+	if (!tv_worker_start("tv_worker_rotation_main", "tde_vault master key rotation", (Datum) 0))
 		ereport(LOG,
 				(errmsg("a rotation of a master key has not ended, and no process can be started to go on with it"),
 				 errhint("Raise max_worker_processes, or give the command again: ALTER DATABASE ROTATE MASTER KEY.")));

@@ -192,7 +192,6 @@ static void
 start_visit(const Visit *visit)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_WORKER);
-	BackgroundWorker worker;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	shared->database = visit->database;
@@ -200,17 +199,8 @@ start_visit(const Visit *visit)
 	LWLockRelease(lock);
 	current = *visit;
 	current.retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), START_SECONDS * 1000);
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "tde_vault", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "tv_worker_visit_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "tde_vault visit", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "tde_vault worker", BGW_MAXLEN);
-	worker.bgw_main_arg = ObjectIdGetDatum(visit->database);
 	/* if max_worker_processes is reached: taken for one that did not begin */
-	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
+	(void) tv_worker_start("tv_worker_visit_main", "tde_vault visit", ObjectIdGetDatum(visit->database));
 }
 
 bool
