@@ -8,6 +8,7 @@
 
 #include "base/tv_secret.h"
 #include "provider/tv_provider_driver.h"
+#include "provider/tv_provider_hex.h"
 
 typedef struct LocalProvider
 {
@@ -129,18 +130,6 @@ tv_provider_local_close(TvProvider *provider, bool foreign)
 	free(local);
 }
 
-static int
-hex_digit(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /*
  * Decode 64 hexadecimal characters.
  */
@@ -153,8 +142,8 @@ tv_provider_decode_hex(const char *hex, size_t len, uint8_t *key, TvError *err)
 						2 * TV_KEY_LEN, TV_KEY_LEN, len);
 	for (size_t i = 0; i < TV_KEY_LEN; i++)
 	{
-		int			hi = hex_digit((unsigned char) hex[2 * i]);
-		int			lo = hex_digit((unsigned char) hex[2 * i + 1]);
+		int			hi = tv_provider_hex_value(hex[2 * i]);
+		int			lo = tv_provider_hex_value(hex[2 * i + 1]);
 
 		if (hi < 0 || lo < 0)
 		{

@@ -8,6 +8,7 @@
 
 #include "base/tv_secret.h"
 #include "provider/tv_provider_driver.h"
+#include "provider/tv_provider_hex.h"
 #include "provider/tv_provider_uri.h"
 
 #define KNOWN_ATTRIBUTES "token, serial, manufacturer, model, slot-id, object, id, type, module-path, pin-source, pin-value"
@@ -57,18 +58,6 @@ typedef struct Parser
 	uint32_t	seen;			/* bit i: attrs[i] was given */
 	TvError    *err;
 } Parser;
-
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /*
  * Refuse at a place in the URI, quoting the attribute only when no secret can
@@ -124,8 +113,8 @@ decode(const Parser *p, const char *in, size_t len, bool query, bool raw,
 
 		if (c == '%')
 		{
-			int			hi = i + 2 < len ? hex_value(in[i + 1]) : -1;
-			int			lo = i + 2 < len ? hex_value(in[i + 2]) : -1;
+			int			hi = i + 2 < len ? tv_provider_hex_value(in[i + 1]) : -1;
+			int			lo = i + 2 < len ? tv_provider_hex_value(in[i + 2]) : -1;
 
 			if (hi < 0 || lo < 0)
 				return bad(p, in + i, 0, "% must be followed by two hexadecimal digits");
@@ -308,9 +297,9 @@ find_pin(const char *uri)
 			int			c = (unsigned char) *q;
 			int			step = 1;
 
-			if (c == '%' && hex_value(q[1]) >= 0 && hex_value(q[2]) >= 0)
+			if (c == '%' && tv_provider_hex_value(q[1]) >= 0 && tv_provider_hex_value(q[2]) >= 0)
 			{
-				c = hex_value(q[1]) << 4 | hex_value(q[2]);
+				c = tv_provider_hex_value(q[1]) << 4 | tv_provider_hex_value(q[2]);
 				step = 3;
 			}
 			if (c >= 'A' && c <= 'Z')

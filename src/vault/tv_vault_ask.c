@@ -460,22 +460,13 @@ tv_vault_require(Oid relid, TvAction action)
 void
 tv_vault_object_created(Oid relid)
 {
-	Relation	rel;
-	bool		fits;
-
-	if (!tv_vault_on() || !tv_vault_protects(relid))
-		return;
-	rel = RelationIdGetRelation(relid);
-	if (!RelationIsValid(rel))
-		return;
-	fits = tv_vault_may_join(rel);
-	RelationClose(rel);
-	if (!fits)
-		tv_vault_refuse_plain(relid);
+	if (tv_vault_on() && tv_vault_protects(relid))
+		tv_vault_check_may_join(relid);
 }
 
-bool
-tv_vault_may_join(Relation rel)
+/* Is the storage of rel, if it has any of its own, sealed? */
+static bool
+may_join(Relation rel)
 {
 	switch (rel->rd_rel->relkind)
 	{
@@ -490,8 +481,17 @@ tv_vault_may_join(Relation rel)
 }
 
 void
-tv_vault_refuse_plain(Oid relid)
+tv_vault_check_may_join(Oid relid)
 {
+	Relation	rel = RelationIdGetRelation(relid);
+	bool		fits;
+
+	if (!RelationIsValid(rel))
+		return;
+	fits = may_join(rel);
+	RelationClose(rel);
+	if (fits)
+		return;
 	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),

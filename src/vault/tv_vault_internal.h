@@ -244,9 +244,11 @@ extern void tv_vault_session_init(void);
 
 /* --- tv_vault_ask.c --- */
 
-/* May rel be in a realm (its storage, if it has any, is sealed)? */
-extern bool tv_vault_may_join(Relation rel);
-extern void tv_vault_refuse_plain(Oid relid) pg_attribute_noreturn();
+/*
+ * ERROR if the relation may not be in a realm because it has storage that is
+ * not sealed.  Nothing if it is gone.
+ */
+extern void tv_vault_check_may_join(Oid relid);
 
 /* --- tv_vault_rule.c --- */
 

@@ -185,20 +185,6 @@ tv_vault_schema_named(const char *name)
 	return schema;
 }
 
-static void
-check_relation(Oid relid)
-{
-	Relation	rel = RelationIdGetRelation(relid);
-	bool		fits;
-
-	if (!RelationIsValid(rel))
-		return;
-	fits = tv_vault_may_join(rel);
-	RelationClose(rel);
-	if (!fits)
-		tv_vault_refuse_plain(relid);
-}
-
 /* The table and all that is below it must be sealed. */
 static void
 check_table(Oid table)
@@ -207,7 +193,7 @@ check_table(Oid table)
 	ListCell   *lc;
 
 	foreach(lc, members)
-		check_relation(lfirst_oid(lc));
+		tv_vault_check_may_join(lfirst_oid(lc));
 }
 
 /* What has rows there, or may have. */
@@ -246,7 +232,7 @@ check_schema(Oid schema)
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE)
 			check_table(lfirst_oid(lc));
 		else
-			check_relation(lfirst_oid(lc));
+			tv_vault_check_may_join(lfirst_oid(lc));
 	}
 }
 
