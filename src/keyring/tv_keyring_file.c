@@ -73,36 +73,38 @@ append_file(TvFileRecord *file, TvAppendCheck check, TvError *err)
 	return status;
 }
 
+static void
+set_file(TvFileRecord *file, const RelFileNode *node, uint64 key, TvCipher cipher, uint8 flags)
+{
+	memset(file, 0, sizeof(*file));
+	file->tablespace = node->spcNode;
+	file->database = node->dbNode;
+	file->relation = node->relNode;
+	file->table_key = key;
+	file->cipher = cipher;
+	file->flags = flags;
+}
+
 TvStatus
 tv_keyring_assign(const RelFileNode *node, uint64 key, TvCipher cipher, uint8 flags,
 				  TvError *err)
 {
 	TvFileRecord file;
 
-	memset(&file, 0, sizeof(file));
-	file.tablespace = node->spcNode;
-	file.database = node->dbNode;
-	file.relation = node->relNode;
-	file.table_key = key;
-	file.cipher = cipher;
-	file.flags = flags;
+	set_file(&file, node, key, cipher, flags);
 	return append_file(&file, NULL, err);
 }
 
 TvStatus
 tv_keyring_bind(Oid database, Oid relid, uint64 key, TvError *err)
 {
+	RelFileNode node = {InvalidOid, database, relid};
 	TvKeyringKey info;
 	TvFileRecord file;
 
 	if (!tv_keyring_key(key, 0, &info))
 		return tv_error(err, TV_ERR_NO_KEY, "table key does not exist");
-	memset(&file, 0, sizeof(file));
-	file.database = database;
-	file.relation = relid;
-	file.table_key = key;
-	file.cipher = info.cipher;
-	file.flags = TV_FILE_BINDING;
+	set_file(&file, &node, key, info.cipher, TV_FILE_BINDING);
 	return append_file(&file, NULL, err);
 }
 
@@ -194,18 +196,12 @@ tv_keyring_reassign(const RelFileNode *node, const TvKeyringFile *known, bool pl
 					TvError *err)
 {
 	TvFileRecord file;
+	uint8		flags = TV_FILE_BINDING;
 
-	memset(&file, 0, sizeof(file));
-	file.tablespace = node->spcNode;
-	file.database = node->dbNode;
-	file.relation = node->relNode;
-	file.table_key = known->key;
-	file.cipher = known->cipher;
-	if (!OidIsValid(node->spcNode))
-		file.flags = TV_FILE_BINDING;
-	else
-		file.flags = (known->always_sealed && !plain ? TV_FILE_SEALED : 0) |
+	if (OidIsValid(node->spcNode))
+		flags = (known->always_sealed && !plain ? TV_FILE_SEALED : 0) |
 			(plain ? TV_FILE_PLAIN : 0) | (known->unlogged ? TV_FILE_UNLOGGED : 0);
+	set_file(&file, node, known->key, known->cipher, flags);
 	return append_file(&file, check_still_there, err);
 }
 

@@ -196,23 +196,27 @@ truncate_segment(TvSidecar *sidecar, uint32 segment, File file, BlockNumber nblo
 	tv_sidecar_register_dirty(sidecar, segment, file);
 }
 
+/* Is there such a segment?  Throws ERROR if that cannot be told. */
+static bool
+has_segment(TvSidecar *sidecar, uint32 segment, File *file)
+{
+	TvSidecarResult result = tv_sidecar_open_segment(sidecar, segment, file);
+
+	if (result == TV_SIDECAR_IO_ERROR)
+		tv_sidecar_throw_io(sidecar, segment, "open");
+	return result == TV_SIDECAR_OK;
+}
+
 void
 tv_sidecar_truncate(TvSidecar *sidecar, BlockNumber nblocks)
 {
-	uint32		segment = nblocks / RELSEG_SIZE;
+	File		file;
 
 	tv_sidecar_forget_chunks(&sidecar->node);
-	for (;; segment++)
+	for (uint32 segment = nblocks / RELSEG_SIZE; has_segment(sidecar, segment, &file); segment++)
 	{
 		BlockNumber first = segment * RELSEG_SIZE;
-		TvSidecarResult result;
-		File		file;
 
-		result = tv_sidecar_open_segment(sidecar, segment, &file);
-		if (result == TV_SIDECAR_IO_ERROR)
-			tv_sidecar_throw_io(sidecar, segment, "open");
-		if (result != TV_SIDECAR_OK)
-			return;
 		truncate_segment(sidecar, segment, file, nblocks > first ? nblocks - first : 0);
 	}
 }
@@ -220,16 +224,10 @@ tv_sidecar_truncate(TvSidecar *sidecar, BlockNumber nblocks)
 void
 tv_sidecar_immedsync(TvSidecar *sidecar)
 {
-	for (uint32 segment = 0;; segment++)
-	{
-		TvSidecarResult result;
-		File		file;
+	File		file;
 
-		result = tv_sidecar_open_segment(sidecar, segment, &file);
-		if (result == TV_SIDECAR_IO_ERROR)
-			tv_sidecar_throw_io(sidecar, segment, "open");
-		if (result != TV_SIDECAR_OK)
-			return;
+	for (uint32 segment = 0; has_segment(sidecar, segment, &file); segment++)
+	{
 		if (FileSync(file, WAIT_EVENT_DATA_FILE_IMMEDIATE_SYNC) < 0)
 			ereport(data_sync_elevel(ERROR),
 					(errcode_for_file_access(),
