@@ -4,8 +4,9 @@
  */
 #include "base/tv_report.h"
 
-int
-tv_report_sqlstate(TvStatus status)
+/* The SQLSTATE that a status is reported with. */
+static int
+sqlstate_of(TvStatus status)
 {
 	switch (status)
 	{
@@ -45,7 +46,7 @@ void
 tv_report(int elevel, const TvError *err)
 {
 	ereport(elevel,
-			(errcode(tv_report_sqlstate(err->status)),
+			(errcode(sqlstate_of(err->status)),
 			 errmsg_internal("%s", err->message),
 			 err->detail[0] ? errdetail_internal("%s", err->detail) : 0,
 			 err->hint[0] ? errhint("%s", err->hint) : 0));

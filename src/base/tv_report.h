@@ -28,9 +28,6 @@
 /* TV020 to TV029: audit */
 #define ERRCODE_TV_AUDIT_FAILED MAKE_SQLSTATE('T','V','0','2','0')
 
-/* The SQLSTATE that a status is reported with. */
-extern int	tv_report_sqlstate(TvStatus status);
-
 /* Raise err at elevel (ERROR, FATAL or WARNING). */
 extern void tv_report(int elevel, const TvError *err);
 

@@ -251,8 +251,9 @@ tv_ddl_tokenize(const char *text)
 	return tokens.token;
 }
 
-void
-tv_ddl_throw_scan_error(const char *text)
+/* Scan text and throw the scanner's error; for texts with a broken token. */
+static void
+throw_scan_error(const char *text)
 {
 	Tokens		tokens = {text};
 
@@ -271,7 +272,7 @@ void
 tv_ddl_throw_syntax_error(const char *text, const TvDdlToken *wrong)
 {
 	if (wrong->kind == TV_TOKEN_BROKEN)
-		tv_ddl_throw_scan_error(text);
+		throw_scan_error(text);
 	if (wrong->start == wrong->end)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),

@@ -27,9 +27,6 @@ extern bool tv_ddl_try_parse(const char *text, int *position);
  */
 extern TvDdlToken *tv_ddl_tokenize(const char *text);
 
-/* Scan text and throw the scanner's error; for texts with a broken token. */
-extern void tv_ddl_throw_scan_error(const char *text);
-
 /* As scanner_yyerror() says it: the token cannot stand where it does. */
 extern void tv_ddl_throw_syntax_error(const char *text, const TvDdlToken *wrong) pg_attribute_noreturn();
 

@@ -134,9 +134,6 @@ extern int	tv_guard_executor_depth(void);
 /* Columns for who names none, so that only rules on the whole table count. */
 extern const Bitmapset *tv_guard_no_column(void);
 
-/* The statement that is being started, if these are its entries; else NULL. */
-extern const PlannedStmt *tv_guard_starting(const List *range_table);
-
 extern void tv_guard_copying(bool copying);
 extern void tv_guard_check_fetch(const FetchStmt *stmt);
 extern void tv_guard_query_init(void);

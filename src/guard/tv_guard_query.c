@@ -53,8 +53,9 @@ tv_guard_copying(bool now)
 	copying = now;
 }
 
-TV_HOT const PlannedStmt *
-tv_guard_starting(const List *range_table)
+/* The statement that is being started, if these are its entries; else NULL. */
+TV_HOT static const PlannedStmt *
+statement_of(const List *range_table)
 {
 	return starting != NULL && starting->plannedstmt->rtable == range_table ?
 		starting->plannedstmt : NULL;
@@ -188,7 +189,7 @@ columns_of(const RangeTblEntry *rte, TvAction action)
 static bool
 check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
 {
-	const PlannedStmt *stmt = tv_guard_starting(rtable);
+	const PlannedStmt *stmt = statement_of(rtable);
 
 	if ((rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) &&
 		rte->relkind != RELKIND_VIEW && IsCatalogRelationOid(rte->relid) &&
@@ -306,7 +307,7 @@ check_views(const List *rtable)
 static bool
 check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
 {
-	const PlannedStmt *stmt = tv_guard_starting(rtable);
+	const PlannedStmt *stmt = statement_of(rtable);
 	int			actions = actions_of(stmt, rti, rte);
 
 	for (int bit = 1; bit <= actions; bit <<= 1)

@@ -262,9 +262,15 @@ check_choice(const TvRecord *record, const void *context, bool *skip, TvError *e
 	return TV_OK;
 }
 
-TvStatus
-tv_keyring_store_key(TvTableKeyRecord *key, const uint8 *secret, uint64 preferred,
-					 uint64 fallback, TvError *err)
+/*
+ * Wrap a new key, or a new version of one, and record it.  It is wrapped by
+ * master key preferred, if that is not 0; else by that of its database, or the
+ * cluster's; else by fallback.  If one of those two was rotated, what took its
+ * place is meant.
+ */
+static TvStatus
+store_key(TvTableKeyRecord *key, const uint8 *secret, uint64 preferred,
+		  uint64 fallback, TvError *err)
 {
 	LWLock	   *lock = tv_shmem_lock(TV_LOCK_KEYRING_TABLE);
 	Choice		choice = {preferred, fallback};
@@ -330,7 +336,7 @@ tv_keyring_make_version(Oid database, Oid table, TvCipher cipher, uint64 preferr
 	if (status == TV_OK)
 	{
 		tv_keyring_stage_opened(record.id, epoch, shielded);
-		status = tv_keyring_store_key(&record, key, preferred, fallback, err);
+		status = store_key(&record, key, preferred, fallback, err);
 		tv_keyring_stage_opened(0, 0, NULL);
 	}
 	tv_secret_free(key);

@@ -288,14 +288,7 @@ extern TvStatus tv_keyring_shield(uint64 id, uint16 epoch,
 extern TvStatus tv_keyring_open_key(uint64 id, uint16 epoch, uint8 *key, TvError *err);
 /* The same, but not kept open for other processes. */
 extern TvStatus tv_keyring_peek_key(uint64 id, uint16 epoch, uint8 *key, TvError *err);
-/*
- * Wrap a new key, or a new version of one, and record it.  It is wrapped by
- * master key preferred, if that is not 0; else by that of its database, or the
- * cluster's; else by fallback.  If one of those two was rotated, what took its
- * place is meant.
- */
-extern TvStatus tv_keyring_store_key(TvTableKeyRecord *record, const uint8 *key,
-									 uint64 preferred, uint64 fallback, TvError *err);
+
 /*
  * Make version epoch of the key of table, wrapped by master key preferred, or
  * the database's, or fallback (0: none of that).  *id: 0 for a new key, whose id it is then.

@@ -110,8 +110,6 @@ extern TvAction tv_vault_action_named(const char *name);
 
 extern bool tv_vault_is_admin(void);
 extern bool tv_vault_is_auditor(void);
-extern bool tv_vault_is_operator(void);
-extern bool tv_vault_owns_realm(const char *realm);
 
 /*
  * Bootstrap: may the authenticated user, who enabled the vault, name the first

@@ -125,9 +125,6 @@ extern void tv_vault_local_replace(TvPolicy *policy);
 /* What this transaction wrote is now everybody's. */
 extern void tv_vault_local_settle(void);
 
-/* The policy at hand was changed in place: forget what was derived from it. */
-extern void tv_vault_local_changed(void);
-
 /* Nothing of the policy at hand, which the shared one is, concerns relid. */
 extern void tv_vault_local_ignore(Oid relid);
 

@@ -74,8 +74,9 @@ reset_realms(void)
 	return local.realms != NULL;
 }
 
-void
-tv_vault_local_changed(void)
+/* The policy at hand was changed: forget what was derived from it. */
+static void
+policy_changed(void)
 {
 	local.version++;
 	roles_moved = false;
@@ -106,7 +107,7 @@ adopt(TvPolicy *policy, TvVaultState state)
 	local.policy = policy;
 	local.state = state;
 	local.number = policy ? policy->number : 0;
-	tv_vault_local_changed();
+	policy_changed();
 }
 
 void
@@ -166,7 +167,7 @@ tv_vault_current(void)
 	uint64		generation = tv_vault_generation();
 
 	if (unlikely(roles_moved))
-		tv_vault_local_changed();
+		policy_changed();
 	if (likely(generation == local.generation && local.state != TV_VAULT_LOST))
 		return &local;
 	if (own || !OidIsValid(MyDatabaseId))

@@ -52,24 +52,6 @@ tv_vault_is_auditor(void)
 }
 
 bool
-tv_vault_is_operator(void)
-{
-	const TvVaultLocal *local = tv_vault_current();
-
-	return IsTransactionState() &&
-		tv_vault_has_role(role_of(local->policy ? local->policy->operator_role : InvalidOid, "vault_operator"));
-}
-
-bool
-tv_vault_owns_realm(const char *name)
-{
-	const TvVaultLocal *local = tv_vault_current();
-	const TvRealm *realm = local->policy ? tv_policy_realm(local->policy, name) : NULL;
-
-	return realm != NULL && tv_vault_has_role(realm->owner);
-}
-
-bool
 tv_vault_has_members(Oid role)
 {
 	CatCList   *list = SearchSysCacheList1(AUTHMEMROLEMEM, ObjectIdGetDatum(role));

@@ -116,9 +116,4 @@ extern void tv_worker_resume_rotations(void);
  */
 extern void tv_worker_lock(Oid table, LOCKMODE lock);
 
-/* --- tv_worker_main.c --- */
-
-/* Is the table to be encrypted, as the catalogs have it?  It is locked. */
-extern bool tv_worker_wants_encryption(Oid table);
-
 #endif							/* TV_WORKER_INTERNAL_H */

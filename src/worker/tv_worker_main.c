@@ -53,8 +53,9 @@ typedef struct Work
 	bool		changed;		/* this process changed keys or files */
 } Work;
 
-bool
-tv_worker_wants_encryption(Oid table)
+/* Is the table to be encrypted, as the catalogs have it?  It is locked. */
+static bool
+wants_encryption(Oid table)
 {
 	Relation	rel = try_relation_open(table, NoLock);
 	TvKeyringScope scope;
@@ -250,7 +251,7 @@ look(Work *work)
 	get_key(work->key, &key);
 	lock_table(key.table);
 	get_key(work->key, &key);
-	work->encrypt = !key.may_decrypt || tv_worker_wants_encryption(key.table);
+	work->encrypt = !key.may_decrypt || wants_encryption(key.table);
 	work->changed = is_due(&key);
 	if (work->changed)
 		check(tv_keyring_add_version(work->key, key.cipher, &epoch, &err), &err);
@@ -310,7 +311,7 @@ finish(Work *work)
 	lock_table(key.table);
 	get_key(work->key, &key);
 	if (key.epoch != work->epoch ||
-		(!key.may_decrypt || tv_worker_wants_encryption(key.table)) != work->encrypt)
+		(!key.may_decrypt || wants_encryption(key.table)) != work->encrypt)
 	{
 		CommitTransactionCommand();
 		return false;
