@@ -16,6 +16,7 @@ use Cwd ();
 use Digest::MD5 ();
 use Encode ();
 use Exporter ();
+use Fcntl ();
 use File::Find ();
 use File::Path ();
 use IPC::Run ();
@@ -138,6 +139,38 @@ sub create_from_backup
 	$self->enable_streaming($root) if $opt{has_streaming};
 	return $self;
 }
+
+# ---------------------------------------------------------------------------
+# A disk that gets full
+# ---------------------------------------------------------------------------
+
+# A small file system, which is made by whoever runs the tests (mounting needs
+# root): its path.  It is emptied, and this test's until it ends.
+my $small_lock;
+
+sub small_file_system
+{
+	my $small = $ENV{TDE_VAULT_SMALL_FS};
+	die "TDE_VAULT_SMALL_FS must name an empty file system of about 100 MB that user "
+	  . (getpwuid($>))[0] . " can write; test/run.sh mounts a tmpfs for it\n"
+	  unless defined $small && -d $small && -w $small && (stat $small)[0] != (stat "$small/..")[0];
+	open $small_lock, '<', $small or die "could not open $small: $!";
+	flock $small_lock, Fcntl::LOCK_EX or die "could not lock $small: $!";
+	File::Path::remove_tree($small, { keep_root => 1 });
+	return $small;
+}
+
+# Fill a file system but for so many bytes; make room again.
+sub leave_free
+{
+	my ($dir, $bytes) = @_;
+	make_room($dir);
+	my ($free) = (split /\n/, `df -B1 --output=avail '$dir'`)[1];
+	PostgreSQL::Test::Utils::system_or_bail('fallocate', '-l', $free - $bytes, "$dir/ballast");
+	return;
+}
+
+sub make_room { my ($dir) = @_; unlink "$dir/ballast"; return; }
 
 # ---------------------------------------------------------------------------
 # The token

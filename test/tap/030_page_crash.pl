@@ -287,29 +287,7 @@ $torn->stop;
 
 # --- disk full -------------------------------------------------------------
 
-# A small file system, made by whoever runs the tests (mounting needs root).
-my $small = $ENV{TDE_VAULT_SMALL_FS};
-die "TDE_VAULT_SMALL_FS must name an empty file system of about 100 MB that user "
-  . (getpwuid($>))[0] . " can write; test/run.sh mounts a tmpfs for it\n"
-  unless defined $small && -d $small && -w $small && (stat $small)[0] != (stat "$small/..")[0];
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
-
-sub free_bytes
-{
-	my ($line) = (split /\n/, `df -B1 --output=avail '$small'`)[1];
-	return $line + 0;
-}
-
-# Fill the file system but for so many bytes.
-sub leave_free
-{
-	my ($bytes) = @_;
-	unlink "$small/ballast";
-	my $size = free_bytes() - $bytes;
-	system_or_bail('fallocate', '-l', $size, "$small/ballast");
-	return;
-}
-
+my $small = TdeVault::small_file_system();
 my $full = TdeVault->create('full',
 	data_dir => "$small/pgdata",
 	initdb   => [ '--wal-segsize=1', '-X', $scripts . '/../full_wal' ],
@@ -320,7 +298,7 @@ my $committed = 0;
 # is the first to find no room.
 foreach my $round (0 .. 5)
 {
-	leave_free(2_000_000 + 4096 * $round);
+	TdeVault::leave_free($small, 2_000_000 + 4096 * $round);
 	my ($state, $err) = ('', '');
 	foreach (1 .. 400)
 	{
@@ -332,7 +310,7 @@ foreach my $round (0 .. 5)
 	$full->sql_is('SELECT count(*) FROM grow', $committed, "disk full, round $round: committed rows are there");
 	$full->sql_is('SELECT count(*), count(DISTINCT v) FROM keep', '5000|5000', "disk full, round $round: so are others");
 	$full->stop('immediate') if $round % 3 == 2;
-	unlink "$small/ballast";
+	TdeVault::make_room($small);
 	$full->start if $round % 3 == 2;
 	$full->sql_is('SELECT count(*), min(length(v)) FROM grow', "$committed|900", "disk full, round $round: after room was made");
 	$full->safe_psql('postgres', q{INSERT INTO grow (v) SELECT repeat('g', 900) FROM generate_series(1, 100)});
@@ -341,6 +319,5 @@ foreach my $round (0 .. 5)
 }
 $full->safe_psql('postgres', 'DROP TABLE grow');
 $full->stop;
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
 
 done_testing();

@@ -58,11 +58,7 @@ C
 command_ok([ 'cc', '-shared', '-fPIC', '-o', "$dir/shim.so", "-DFAIL=\"$dir/fail\"", "$dir/shim.c", '-ldl' ],
 	'a disk that fails');
 
-# A small file system, made by whoever runs the tests (mounting needs root).
-my $small = $ENV{TDE_VAULT_SMALL_FS};
-die "TDE_VAULT_SMALL_FS must name an empty file system of about 100 MB"
-  unless defined $small && -d $small && -w $small && (stat $small)[0] != (stat "$small/..")[0];
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
+my $small = TdeVault::small_file_system();
 
 $ENV{LD_PRELOAD} = "$dir/shim.so";
 my $node = TdeVault->create('main', master => 'cluster', streaming => 1,
@@ -120,8 +116,7 @@ like(remark('x' x 300000), qr/ERROR:  TV020: .*longer than/s, 'an event that is 
 # --- a full disk ---------------------------------------------------------------------------
 
 $node->safe_psql('postgres', 'CREATE TABLE done (id int)');
-my ($free) = (split /\n/, `df -B1 --output=avail '$small'`)[1];
-system_or_bail('fallocate', '-l', $free - 16384, "$small/ballast");
+TdeVault::leave_free($small, 16384);
 my $err = '';
 for (my $i = 0; $i < 300 && $err eq ''; $i++) { $err = remark('y' x 1000) }
 like($err, qr/ERROR:  TV020: could not write audit event NOTE\n.*DETAIL:.*No space left on device.*HINT:  Free space/s,
@@ -129,7 +124,7 @@ like($err, qr/ERROR:  TV020: could not write audit event NOTE\n.*DETAIL:.*No spa
 isnt($node->psql('postgres', q{BEGIN; INSERT INTO done SELECT 1; SELECT tde_vault.audit_note(repeat('z', 5000)); COMMIT}), 0,
 	'what cannot be audited');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM done'), 0, 'is not done');
-unlink "$small/ballast";
+TdeVault::make_room($small);
 is(remark('room again'), '', 'it goes on when there is room');
 is(verify(), 't|t|', 'and no half line is left');
 
@@ -146,7 +141,6 @@ like(verify(), qr/^f\|f\|records are missing at the end of a file/, 'what the di
 # --- copies of the cluster ---------------------------------------------------------------------
 
 $node->stop;
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
 $node = TdeVault->create('primary', master => 'cluster', streaming => 1, initdb => [ '--encoding=UTF8', '--no-locale' ]);
 remark('on the primary');
 $node->backup('copy');

@@ -10,23 +10,7 @@ use TdeWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# A small file system, made by whoever runs the tests (mounting needs root).
-my $small = $ENV{TDE_VAULT_SMALL_FS};
-die "TDE_VAULT_SMALL_FS must name an empty file system of about 100 MB\n"
-  unless defined $small && -d $small && -w $small && (stat $small)[0] != (stat "$small/..")[0];
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
-
-# Fill the file system but for so many bytes.
-sub leave_free
-{
-	my ($bytes) = @_;
-	unlink "$small/ballast";
-	my ($free) = (split /\n/, `df -B1 --output=avail '$small'`)[1];
-	system_or_bail('fallocate', '-l', $free - $bytes, "$small/ballast");
-	return;
-}
-sub make_room { unlink "$small/ballast"; return; }
-
+my $small = TdeVault::small_file_system();
 my $rows = q{SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM t};
 my $state = q{SELECT state FROM tde_vault.encryption_progress ORDER BY started DESC NULLS FIRST LIMIT 1};
 my $make = <<'SQL';
@@ -48,13 +32,13 @@ sub fails_when_full
 {
 	my ($statement, $encrypted) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	leave_free(0);
+	TdeVault::leave_free($small, 0);
 	my ($sqlstate, $err) = $node->sql_error("ALTER TABLE t $statement");
 	is($sqlstate, '53100', "$statement: the disk is full") or diag($err);
 	like($err, qr/No space left on device/, "$statement: and the error says so");
 	$node->sql_is($rows, $sum, "$statement: the rows are there");
 	$node->sql_is(q{SELECT tde_vault.is_encrypted('t')}, $encrypted, "$statement: and as encrypted as before");
-	make_room();
+	TdeVault::make_room($small);
 	$node->poll_query_until('postgres', SETTLED) or die 'not settled';
 	$node->sql_is($rows, $sum, "$statement: also when what was begun was taken back");
 	return;
@@ -81,7 +65,7 @@ works(q{ENABLE ENCRYPTION USING 'AES-256-GCM'}, 't');
 $node->safe_psql('postgres', 'ALTER SYSTEM SET tde_vault.max_workers = 0');
 $node->reload;
 $node->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY');
-leave_free(0);
+TdeVault::leave_free($small, 0);
 my $id = $node->safe_psql('postgres', q{SELECT id FROM tde_vault.encryption_progress WHERE state <> 'done'});
 my ($sqlstate, $err) = ('', '');
 for (my $try = 0; $try < 100 && $sqlstate eq ''; $try++)
@@ -92,7 +76,7 @@ like($err, qr/No space left on device/, 'a keyring without room says so');
 $node->append_conf('postgresql.conf', 'tde_vault.max_workers = 2');
 $node->safe_psql('postgres', 'SELECT 1');
 $node->sql_is($rows, $sum, 'the half rotated table is read');
-make_room();
+TdeVault::make_room($small);
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET tde_vault.max_workers');
 $node->reload;
 $node->safe_psql('postgres', "CALL tde_vault.resume($id)");
@@ -106,10 +90,10 @@ $node->stop;
 sub fails_or_works
 {
 	my ($statement) = @_;
-	leave_free(0);
+	TdeVault::leave_free($small, 0);
 	$node->sql_error("ALTER TABLE t $statement");
 	$node->sql_is($rows, $sum, "$statement on a full disk: the rows are there");
-	make_room();
+	TdeVault::make_room($small);
 	ok($node->poll_query_until('postgres', SETTLED), "$statement: settled when there is room");
 	$node->sql_is($rows, $sum, "$statement: the same rows");
 	return;
@@ -117,7 +101,6 @@ sub fails_or_works
 
 # --- no room for WAL --------------------------------------------------------------
 
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
 $node = TdeVault->create('full_wal', initdb => [ '--wal-segsize=1', '-X', "$small/wal" ],
 	conf => "work_mem = 100MB\nmax_wal_size = 60MB\nmin_wal_size = 2MB\nautovacuum = off\ntde_vault.worker_cost_delay = 20\ntde_vault.worker_cost_limit = 100\n");
 $node->safe_psql('postgres', $make);
@@ -126,7 +109,7 @@ foreach my $statement ('ENABLE ENCRYPTION', 'ROTATE ENCRYPTION KEY', 'DISABLE EN
 {
 	my $from = -s $node->logfile;
 	$node->safe_psql('postgres', 'CHECKPOINT');
-	leave_free(1_000_000);
+	TdeVault::leave_free($small, 1_000_000);
 	$node->safe_psql('postgres', "ALTER TABLE t $statement");
 	# what there is in recycled files is used up soon
 	my $sqlstate = '';
@@ -137,7 +120,7 @@ foreach my $statement ('ENABLE ENCRYPTION', 'ROTATE ENCRYPTION KEY', 'DISABLE EN
 	isnt($sqlstate, '', "$statement: the disk of the log is full");
 	ok($node->wait_for_log(qr/PANIC:  could not write to file "pg_wal/, $from), "$statement: which is a PANIC of the server");
 	$node->wait_for_processes_gone;
-	make_room();
+	TdeVault::make_room($small);
 	$node->_update_pid(0);
 	$node->start;
 	$node->sql_is($rows, $sum, "$statement: after recovery the rows are there");
@@ -146,5 +129,4 @@ foreach my $statement ('ENABLE ENCRYPTION', 'ROTATE ENCRYPTION KEY', 'DISABLE EN
 	$node->verify_ok("$statement: verify is clean") unless $statement =~ /DISABLE/;
 }
 $node->stop;
-system_or_bail('sh', '-c', "rm -rf '$small'/*");
 done_testing();
