@@ -54,7 +54,7 @@ tv_guard_copying(bool now)
 }
 
 /* The statement that is being started, if these are its entries; else NULL. */
-TV_HOT static const PlannedStmt *
+static TV_HOT const PlannedStmt *
 statement_of(const List *range_table)
 {
 	return starting != NULL && starting->plannedstmt->rtable == range_table ?
