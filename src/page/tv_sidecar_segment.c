@@ -113,19 +113,25 @@ tv_sidecar_throw_io(const TvSidecar *sidecar, uint32 segment, const char *what)
 			 full ? errhint("Check free disk space.") : 0));
 }
 
-void
-tv_sidecar_write_bytes(TvSidecar *sidecar, uint32 segment, File file, const void *data,
-					   int len, off_t offset)
+/* false and errno if not all of it could be written */
+static bool
+write_all(File file, const void *data, int len, off_t offset)
 {
 	int			done;
 
 	errno = 0;
 	done = FileWrite(file, (char *) data, len, offset, WAIT_EVENT_DATA_FILE_WRITE);
-	if (done == len)
-		return;
-	if (errno == 0)
+	if (done != len && errno == 0)
 		errno = ENOSPC;			/* fd.c: a short write without errno */
-	tv_sidecar_throw_io(sidecar, segment, "write");
+	return done == len;
+}
+
+void
+tv_sidecar_write_bytes(TvSidecar *sidecar, uint32 segment, File file, const void *data,
+					   int len, off_t offset)
+{
+	if (!write_all(file, data, len, offset))
+		tv_sidecar_throw_io(sidecar, segment, "write");
 }
 
 /* As md.c, register_dirty_segment(). */
@@ -213,14 +219,17 @@ create_segment(TvSidecar *sidecar, uint32 segment, int flags)
 		return -1;
 	if (file < 0)
 		tv_sidecar_throw_io(sidecar, segment, "create");
-	if (!grow_files(sidecar, segment))
+	tv_sidecar_header_encode(&header, block);
+	if (!write_all(file, block, sizeof(block), 0) || !grow_files(sidecar, segment))
 	{
+		int			save_errno = errno;
+
+		/* not kept open: whoever tries again must find it without a header */
 		FileClose(file);
-		tv_sidecar_throw_io(sidecar, segment, "open");
+		errno = save_errno;
+		tv_sidecar_throw_io(sidecar, segment, "write");
 	}
 	sidecar->files[segment] = file;
-	tv_sidecar_header_encode(&header, block);
-	tv_sidecar_write_bytes(sidecar, segment, file, block, sizeof(block), 0);
 	tv_sidecar_register_dirty(sidecar, segment, file);
 	return file;
 }
