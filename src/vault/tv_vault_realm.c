@@ -150,7 +150,7 @@ tv_vault_table_named(const char *name)
 	char		relkind = get_rel_relkind(relid);
 
 	if (relkind == RELKIND_FOREIGN_TABLE)
-		tv_vault_refuse_plain(relid);
+		tv_vault_check_may_join(relid);
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&
 		relkind != RELKIND_MATVIEW)
 		ereport(ERROR,
