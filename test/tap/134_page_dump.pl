@@ -50,7 +50,8 @@ sub restore
 	local $ENV{PGOPTIONS} = $opt{options} // '';
 	my ($out, $err) = ('', '');
 	$new->safe_psql('postgres', "CREATE DATABASE $db");
-	my $ok = IPC::Run::run([ 'pg_restore', '-d', $new->connstr($db), '-j', '4', "$dir/clinic" ], '>', \$out, '2>', \$err);
+	$new->safe_psql($db, $opt{first}) if $opt{first};
+	my $ok = IPC::Run::run([ 'pg_restore', '-d', $new->connstr($db), '-j', '4', @{ $opt{arguments} // [] }, "$dir/clinic" ], '>', \$out, '2>', \$err);
 	return ($ok, $err);
 }
 
@@ -76,4 +77,13 @@ $new->sql_is(COVERED, $all, 'all is encrypted again', db => 'clinic');
 $new->sql_is(DIGEST, $digest, 'and the same', db => 'clinic');
 $new->sql_is(q{SELECT DISTINCT cipher FROM tde_vault.encryption_status WHERE relation = 'visits'::regclass AND fork = 'main'}, 'aes-256-gcm', 'with the cipher that is the default here', db => 'clinic');
 $new->verify_ok('verify is clean', db => 'clinic', min => 6);
+
+# --- a database that has the extension ---
+
+($ok, $err) = restore('stopped', first => 'CREATE EXTENSION tde_vault', arguments => ['--exit-on-error']);
+ok(!$ok, 'a restore that ends at the first error, into a database that has the extension');
+like($err, qr/ERROR:  schema "tde_vault" already exists/, 'ends at its schema');
+($ok, $err) = restore('prepared', first => q{CREATE EXTENSION tde_vault; CALL tde_vault.create_master_key('own_key')});
+is(join(' ', $err =~ /ERROR:  (.*)/g), 'schema "tde_vault" already exists', 'one that goes on has that error only');
+$new->sql_is(COVERED, $all, 'and encrypts all', db => 'prepared');
 done_testing();
