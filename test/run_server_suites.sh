@@ -218,6 +218,8 @@ is_known()
 			echo "damages pages of tables and has pg_amcheck find it, which checks heap tables and no other access method" ;;
 		pg_amcheck/005_opclass_damage)
 			echo "pg_amcheck finds indexes of other than heap tables only with a pattern: 050_page_tools has the same damage found" ;;
+		pg_dump/004_pg_dump_parallel)
+			echo "restores into a copy of template1, where the extension is, so that the schema of it is there already; 134_page_dump is that test" ;;
 		subscription/004_sync)
 			echo "counts the tables of a publication FOR ALL TABLES: the extension has one" ;;
 		*)

@@ -19,20 +19,24 @@ my $init = \&PostgreSQL::Test::Cluster::init;
 
 sub encrypted_init
 {
-	my ($self, @params) = @_;
+	my ($self, %params) = @_;
+	my @extra = @{ $params{extra} // [] };
+	# the superuser that initdb makes, if the test names one
+	my ($user) = grep { $extra[ $_ - 1 ] eq '-U' } 1 .. $#extra;
+	my %as = defined $user ? (extra_params => [ '-U', $extra[$user] ]) : ();
 
-	$init->($self, @params);
+	$init->($self, %params);
 	$self->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'tde_vault'
 tde_vault.key_provider = 'file:$ENV{TDE_VAULT_KEY_FILE}'
 CONF
 	$self->append_conf('postgresql.conf', "tde_vault.cipher = '$ENV{TDE_VAULT_CIPHER}'") if $ENV{TDE_VAULT_CIPHER};
 	$self->start;
-	$self->safe_psql($_, 'CREATE EXTENSION tde_vault') foreach 'template1', 'postgres';
-	$self->safe_psql('postgres', q{CALL tde_vault.create_master_key('cluster_key', NULL, true)});
+	$self->safe_psql($_, 'CREATE EXTENSION tde_vault', %as) foreach 'template1', 'postgres';
+	$self->safe_psql('postgres', q{CALL tde_vault.create_master_key('cluster_key', NULL, true)}, %as);
 	if ($ENV{TDE_VAULT_CATALOGS})
 	{
-		$self->safe_psql($_, 'CALL tde_vault.seal_catalogs()') foreach 'template1', 'postgres';
+		$self->safe_psql($_, 'CALL tde_vault.seal_catalogs()', %as) foreach 'template1', 'postgres';
 	}
 	$self->stop;
 	$self->append_conf('postgresql.conf', 'default_table_access_method = tde_heap');
