@@ -1,14 +1,17 @@
 -- Objects that somebody else could put into our schema could be called with the
 -- rights of these: it must be new, or its owner ours, and nobody else's to create
 -- in.  (The one of an extension that was dropped is, with USAGE for everybody.)
+-- A dump makes it, and gives it to who owned it where it was dumped: a superuser,
+-- who may be another one, and from whom it is taken below.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_namespace n
                WHERE n.nspname = 'tde_vault'
                  AND (EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a
                               WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner)
-                      OR n.nspowner <> (SELECT r.oid FROM pg_catalog.pg_roles r
-                                        WHERE r.rolname = current_user))) THEN
+                      OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r
+                                     WHERE r.oid = n.nspowner
+                                       AND (r.rolname = current_user OR r.rolsuper)))) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'insufficient_privilege',
             MESSAGE = 'schema "tde_vault" exists and is not yours alone',
@@ -26,6 +29,7 @@ BEGIN
     END IF;
 END
 $$;
+ALTER SCHEMA tde_vault OWNER TO CURRENT_USER;
 
 -- Keys: master key, access method.
 

@@ -51,7 +51,7 @@ sub restore
 	my ($out, $err) = ('', '');
 	$new->safe_psql('postgres', "CREATE DATABASE $db");
 	$new->safe_psql($db, $opt{first}) if $opt{first};
-	my $ok = IPC::Run::run([ 'pg_restore', '-d', $new->connstr($db), '-j', '4', @{ $opt{arguments} // [] }, "$dir/clinic" ], '>', \$out, '2>', \$err);
+	my $ok = IPC::Run::run([ 'pg_restore', '-d', $new->connstr($db) . ($opt{user} ? " user=$opt{user}" : ''), '-j', '4', @{ $opt{arguments} // [] }, "$dir/clinic" ], '>', \$out, '2>', \$err);
 	return ($ok, $err);
 }
 
@@ -77,6 +77,14 @@ $new->sql_is(COVERED, $all, 'all is encrypted again', db => 'clinic');
 $new->sql_is(DIGEST, $digest, 'and the same', db => 'clinic');
 $new->sql_is(q{SELECT DISTINCT cipher FROM tde_vault.encryption_status WHERE relation = 'visits'::regclass AND fork = 'main'}, 'aes-256-gcm', 'with the cipher that is the default here', db => 'clinic');
 $new->verify_ok('verify is clean', db => 'clinic', min => 6);
+
+# --- another superuser than the one who made the extension where it was dumped ---
+
+$new->safe_psql('postgres', 'CREATE ROLE second SUPERUSER LOGIN');
+($ok, $err) = restore('of_second', user => 'second');
+ok($ok, 'a restore by another superuser') or diag($err);
+$new->sql_is(COVERED, $all, 'all is encrypted', db => 'of_second');
+$new->sql_is(q{SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'tde_vault'}, 'second', 'and the extension and its schema are theirs', db => 'of_second');
 
 # --- a database that has the extension ---
 
