@@ -171,7 +171,7 @@ schema_of(Oid class, Oid object)
 		return InvalidOid;
 	tuple = tv_guard_lookup(&lookup, class, get_object_oid_index(class), get_object_attnum_oid(class), object);
 	if (HeapTupleIsValid(tuple))
-		result = DatumGetObjectId(heap_getattr(tuple, column, RelationGetDescr(lookup.catalog), &isnull));
+		result = DatumGetObjectId(fastgetattr(tuple, column, RelationGetDescr(lookup.catalog), &isnull));
 	tv_guard_end_lookup(&lookup);
 	return result;
 }
