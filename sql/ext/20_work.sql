@@ -35,28 +35,18 @@ CREATE FUNCTION tde_vault.work(
     OUT id bigint, OUT operation text, OUT database oid, OUT relation oid,
     OUT pages_done bigint, OUT pages_total bigint, OUT rewritten bigint,
     OUT started timestamptz, OUT finished timestamptz, OUT rate double precision,
-    OUT state text, OUT message text, OUT old_wal pg_lsn)
+    OUT state text, OUT message text, OUT old_wal pg_lsn,
+    OUT old_wal_is_gone boolean, OUT old_wal_gone timestamptz, OUT old_wal_holder text)
 RETURNS SETOF record
 LANGUAGE C STRICT
 AS 'MODULE_PATHNAME', 'tv_sql_work';
-
--- Is there WAL in the server's own directory from before that position?
-CREATE FUNCTION tde_vault.has_wal_before(lsn pg_lsn)
-RETURNS boolean
-LANGUAGE sql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT EXISTS (SELECT FROM pg_ls_waldir() w
-                   WHERE w.name ~ '^[0-9A-F]{24}$'
-                     AND substr(w.name, 9) <= substr(CASE WHEN pg_is_in_recovery() THEN NULL
-                                                          ELSE pg_walfile_name(lsn) END, 9))
-$$;
 
 CREATE FUNCTION tde_vault.encryption_progress_rows()
 RETURNS TABLE (id bigint, operation text, database name, relation regclass,
                pages_done bigint, pages_total bigint, percent numeric,
                started timestamptz, rate double precision, eta interval,
-               state text, finished timestamptz, rewritten bigint, detail text)
+               state text, finished timestamptz, rewritten bigint, detail text,
+               old_wal_gone timestamptz)
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -71,11 +61,15 @@ AS $$
                 THEN make_interval(secs => round((w.pages_total - w.pages_done) / w.rate)) END,
            w.state, w.finished, w.rewritten,
            coalesce(w.message,
-               CASE WHEN w.state = 'done' AND w.operation = 'encrypt' THEN
-                   CASE WHEN tde_vault.has_wal_before(w.old_wal)
-                   THEN format('WAL before %s, here, in archives and on standbys, may hold rows that are not encrypted; the server recycles its own at the next checkpoints', w.old_wal)
-                   ELSE format('no WAL before %s, which may hold rows that are not encrypted, is left in pg_wal; archives may have it', w.old_wal) END
-               END)
+               CASE WHEN w.old_wal_is_gone
+                    THEN format('no WAL before %s, which may hold rows that are not encrypted, is left in pg_wal since %s; archives, standbys and backups may have it',
+                                w.old_wal, date_trunc('second', w.old_wal_gone))
+                    WHEN NOT w.old_wal_is_gone
+                    THEN format('WAL before %s, here, in archives and on standbys, may hold rows that are not encrypted; %s', w.old_wal,
+                                coalesce(w.old_wal_holder,
+                                         format('gone from pg_wal after %s', date_trunc('second', w.old_wal_gone))))
+               END),
+           w.old_wal_gone
     FROM tde_vault.work() w
     LEFT JOIN pg_database d ON d.oid = w.database
     WHERE CASE WHEN d.datname = current_database()
@@ -87,7 +81,7 @@ AS $$
            CASE WHEN m.keys_total > 0 THEN round(100.0 * m.keys_done / m.keys_total, 1) ELSE 0 END,
            m.started, r.rate,
            CASE WHEN r.rate > 0 THEN make_interval(secs => round((m.keys_total - m.keys_done) / r.rate)) END,
-           'running', NULL, NULL, 'counts table keys, not pages'
+           'running', NULL, NULL, 'counts table keys, not pages', NULL
     FROM tde_vault.master_key_rotation() m
     LEFT JOIN pg_database d ON d.oid = m.database
     CROSS JOIN LATERAL (SELECT m.keys_done / nullif(extract(epoch FROM clock_timestamp() - m.started)::double precision, 0) AS rate) r
@@ -99,7 +93,8 @@ AS $$
            NULL, NULL, NULL, 'unfinished', NULL, NULL,
            format('goes on when the server starts, or now: %s',
                   CASE WHEN m.database IS NULL THEN 'CALL tde_vault.rotate_master_key(for_cluster => true)'
-                       ELSE format('ALTER DATABASE %I ROTATE MASTER KEY', d.datname) END)
+                       ELSE format('ALTER DATABASE %I ROTATE MASTER KEY', d.datname) END),
+           NULL
     FROM tde_vault.unfinished_rotations() m
     LEFT JOIN pg_database d ON d.oid = m.database
     WHERE NOT EXISTS (SELECT FROM tde_vault.master_key_rotation() r

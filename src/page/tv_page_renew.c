@@ -98,9 +98,10 @@ tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block, XLogRecPtr since
 	return renew;
 }
 
-void
-tv_page_reserve_sidecar(const RelFileNode *node, uint64 key, BlockNumber nblocks,
-						bool fresh)
+/* Room for blocks from first on; what was there from sync on is synced, too. */
+static void
+make_room(const RelFileNode *node, uint64 key, BlockNumber first, BlockNumber sync,
+		  BlockNumber nblocks, bool fresh)
 {
 	TvSidecar	sidecar;
 
@@ -110,12 +111,27 @@ tv_page_reserve_sidecar(const RelFileNode *node, uint64 key, BlockNumber nblocks
 	sidecar.may_create = true;
 	PG_TRY();
 	{
-		tv_sidecar_reserve(&sidecar, nblocks);
-		tv_sidecar_immedsync(&sidecar);
+		tv_sidecar_reserve(&sidecar, first, nblocks);
+		tv_sidecar_immedsync(&sidecar, sync);
 	}
 	PG_FINALLY();
 	{
 		tv_sidecar_close(&sidecar);
 	}
 	PG_END_TRY();
+}
+
+void
+tv_page_reserve_sidecar(const RelFileNode *node, uint64 key, BlockNumber prepared,
+						BlockNumber nblocks, bool fresh)
+{
+	/* from the first: another session may have made what was prepared anew */
+	make_room(node, key, 0, prepared, nblocks, fresh);
+}
+
+void
+tv_page_prepare_sidecar(const RelFileNode *node, uint64 key, BlockNumber first,
+						BlockNumber nblocks, bool fresh)
+{
+	make_room(node, key, first, first, nblocks, fresh);
 }

@@ -39,10 +39,15 @@ extern bool tv_page_renew(Relation rel, ForkNumber fork, BlockNumber block,
 
 /*
  * Room for the nonces and tags of nblocks blocks that are there already, on
- * disk on return.  fresh: what stands under that name is somebody else's.
- * Throws ERROR.
+ * disk on return.  prepared: blocks for which tv_page_prepare_sidecar() did
+ * most of it.  fresh: what stands under that name is somebody else's.  Throws
+ * ERROR.
  */
-extern void tv_page_reserve_sidecar(const RelFileNode *node, uint64 key,
+extern void tv_page_reserve_sidecar(const RelFileNode *node, uint64 key, BlockNumber prepared,
+									BlockNumber nblocks, bool fresh);
+
+/* The same for blocks from first up to nblocks, while the file is plain. */
+extern void tv_page_prepare_sidecar(const RelFileNode *node, uint64 key, BlockNumber first,
 									BlockNumber nblocks, bool fresh);
 
 #endif							/* TV_PAGE_RENEW_H */

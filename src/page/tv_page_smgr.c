@@ -267,10 +267,10 @@ page_unlink(RelFileNodeBackend rnode, ForkNumber fork, bool isRedo)
 		tv_page_temp_remove(rnode);
 		return;
 	}
+	/* one of a file that was to be encrypted, or that recovery has made again */
+	tv_sidecar_unlink(&rnode.node);
 	if (!tv_keyring_lookup(&rnode.node, &known))
 		return;
-	/* recovery may have made the sidecar of a dropped file again */
-	tv_sidecar_unlink(&rnode.node);
 	if ((!known.dropped || known.released) && tv_keyring_drop(&rnode.node, &err) != TV_OK)
 		tv_report(WARNING, &err);
 }
@@ -304,7 +304,7 @@ page_immedsync(SMgrRelation reln, ForkNumber fork)
 
 	server.smgr_immedsync(reln, fork);
 	if (file->state == TV_STATE_SEALED && tv_page_may_have_sidecar(file, fork))
-		tv_sidecar_immedsync(&file->sidecar);
+		tv_sidecar_immedsync(&file->sidecar, 0);
 }
 
 /* A checkpoint passes records that WAL will then no longer bring back. */

@@ -157,23 +157,47 @@ tv_sidecar_extend(TvSidecar *sidecar, BlockNumber block, bool skip_fsync)
 		tv_sidecar_write(sidecar, block, &none, skip_fsync);
 }
 
-void
-tv_sidecar_reserve(TvSidecar *sidecar, BlockNumber nblocks)
+static void
+sync_segment(File file)
 {
-	BlockNumber last = nblocks - 1;
-	uint32		segment = last / RELSEG_SIZE;
-	off_t		size;
-	File		file;
+	if (FileSync(file, WAIT_EVENT_DATA_FILE_IMMEDIATE_SYNC) < 0)
+		ereport(data_sync_elevel(ERROR),
+				(errcode_for_file_access(),
+				 errmsg("could not fsync file \"%s\": %m", FilePathName(file))));
+}
 
-	if (nblocks == 0)
-		return;
-	complete_earlier(sidecar, segment);
-	file = tv_sidecar_segment_for_write(sidecar, last, true);
-	size = FileSize(file);
-	if (size < 0)
-		tv_sidecar_throw_io(sidecar, segment, "stat");
-	reserve(sidecar, segment, file, size, tv_sidecar_entry_offset(last));
-	tv_sidecar_register_dirty(sidecar, segment, file);
+/*
+ * Room up to and with the entry at offset.  Others may be writing entries there
+ * at the same time (the sidecar of a promoted standby has holes), so nothing is
+ * written.
+ */
+static void
+allocate(TvSidecar *sidecar, uint32 segment, File file, off_t size, off_t offset)
+{
+	off_t		end = TYPEALIGN(TV_SIDECAR_CHUNK, offset + TV_ENTRY_SIZE);
+
+	/* FileSize() has opened it */
+	errno = posix_fallocate(FileGetRawDesc(file), size, end - size);
+	if (errno != 0)
+		tv_sidecar_throw_io(sidecar, segment, "extend");
+}
+
+void
+tv_sidecar_reserve(TvSidecar *sidecar, BlockNumber first, BlockNumber nblocks)
+{
+	for (uint32 segment = first / RELSEG_SIZE; (uint64) segment * RELSEG_SIZE < nblocks; segment++)
+	{
+		BlockNumber last = Min((uint64) nblocks, (uint64) (segment + 1) * RELSEG_SIZE) - 1;
+		File		file = tv_sidecar_segment_for_write(sidecar, last, true);
+		off_t		size = FileSize(file);
+
+		if (size < 0)
+			tv_sidecar_throw_io(sidecar, segment, "stat");
+		if (size > tv_sidecar_entry_offset(last))
+			continue;
+		allocate(sidecar, segment, file, size, tv_sidecar_entry_offset(last));
+		sync_segment(file);
+	}
 }
 
 static void
@@ -222,17 +246,12 @@ tv_sidecar_truncate(TvSidecar *sidecar, BlockNumber nblocks)
 }
 
 void
-tv_sidecar_immedsync(TvSidecar *sidecar)
+tv_sidecar_immedsync(TvSidecar *sidecar, BlockNumber first)
 {
 	File		file;
 
-	for (uint32 segment = 0; has_segment(sidecar, segment, &file); segment++)
-	{
-		if (FileSync(file, WAIT_EVENT_DATA_FILE_IMMEDIATE_SYNC) < 0)
-			ereport(data_sync_elevel(ERROR),
-					(errcode_for_file_access(),
-					 errmsg("could not fsync file \"%s\": %m", FilePathName(file))));
-	}
+	for (uint32 segment = first / RELSEG_SIZE; has_segment(sidecar, segment, &file); segment++)
+		sync_segment(file);
 }
 
 void

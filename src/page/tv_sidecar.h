@@ -64,16 +64,17 @@ extern void tv_sidecar_write(TvSidecar *sidecar, BlockNumber block,
 extern void tv_sidecar_extend(TvSidecar *sidecar, BlockNumber block, bool skip_fsync);
 
 /*
- * Make room for the entries of nblocks blocks that are there already; entries
- * that are in use stay.  Throws ERROR when there is no space.
+ * Make room for the entries of blocks from first up to nblocks that are there
+ * already; entries that are in use stay.  What had to be made is synced.  Throws
+ * ERROR when there is no space.
  */
-extern void tv_sidecar_reserve(TvSidecar *sidecar, BlockNumber nblocks);
+extern void tv_sidecar_reserve(TvSidecar *sidecar, BlockNumber first, BlockNumber nblocks);
 
 /* Clear the entries of blocks from nblocks on. Throws ERROR on failure. */
 extern void tv_sidecar_truncate(TvSidecar *sidecar, BlockNumber nblocks);
 
-/* Sync every segment now. Throws ERROR. */
-extern void tv_sidecar_immedsync(TvSidecar *sidecar);
+/* Sync every segment now, or those from that of block first. Throws ERROR. */
+extern void tv_sidecar_immedsync(TvSidecar *sidecar, BlockNumber first);
 
 /* Remove the files; WARNING on failure. */
 extern void tv_sidecar_unlink(const RelFileNode *node);

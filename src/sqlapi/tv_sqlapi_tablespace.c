@@ -182,7 +182,6 @@ visit_others(Oid tablespace)
 		else
 			appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "", name);
 	}
-	tv_worker_visit_databases();
 	return names.data;
 }
 
@@ -199,7 +198,7 @@ tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 	tablespace = tablespace_argument(fcinfo);
 	check_no_default(tablespace);
 	tv_tablespace_encrypt(tablespace, cipher, 0);
-	count = tv_worker_encrypt_place(tablespace, cipher);
+	count = tv_worker_encrypt_place(tablespace);
 	others = visit_others(tablespace);
 	ereport(NOTICE,
 			(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
@@ -271,7 +270,7 @@ tv_sql_encrypt_database(PG_FUNCTION_ARGS)
 				 errhint("Make it first, in that database: CREATE MASTER KEY ENCRYPTION BY HSM KEY_ID 'id'.")));
 	tv_database_encrypt(database, (TvCipher) tv_setting_cipher);
 	if (database == MyDatabaseId)
-		count = tv_worker_encrypt_place(InvalidOid, (TvCipher) tv_setting_cipher);
+		count = tv_worker_encrypt_place(InvalidOid);
 	else
 		tv_worker_visit_databases();
 	ereport(NOTICE,

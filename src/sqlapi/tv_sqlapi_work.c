@@ -139,6 +139,8 @@ kind_name(TvWorkerKind kind)
 			return "rotate key";
 		case TV_WORK_CIPHER:
 			return "change cipher";
+		case TV_WORK_PAST:
+			return "encrypt, before the server started";
 		case TV_WORK_UNKNOWN:
 			break;
 	}
@@ -173,16 +175,20 @@ state_name(TvWorkerState state)
 	return "unknown";
 }
 
-#define WORK_COLUMNS 13
+#define WORK_COLUMNS 16
 
 static void
-put_operation(ReturnSetInfo *rsinfo, const TvWorkerOperation *operation)
+put_operation(ReturnSetInfo *rsinfo, const TvWorkerOperation *operation, TvWalPast *wal)
 {
 	Datum		values[WORK_COLUMNS] = {0};
 	bool		nulls[WORK_COLUMNS] = {0};
 	bool		running = operation->state == TV_WORKER_RUNNING || operation->state == TV_WORKER_CHECKING;
 	int64		usecs = (operation->finished ? operation->finished : GetCurrentTimestamp()) - operation->resumed;
 
+	TvWorkerPast past;
+
+	tv_worker_past(operation, wal, &past);
+	nulls[0] = operation->key == 0;
 	values[0] = Int64GetDatum(tv_worker_id(operation->key));
 	values[1] = CStringGetTextDatum(kind_name(operation->kind));
 	values[2] = ObjectIdGetDatum(operation->database);
@@ -192,7 +198,7 @@ put_operation(ReturnSetInfo *rsinfo, const TvWorkerOperation *operation)
 	values[6] = Int64GetDatum(operation->rewritten);
 	nulls[7] = operation->started == 0;
 	values[7] = TimestampTzGetDatum(operation->started);
-	nulls[8] = operation->finished == 0;
+	nulls[8] = operation->finished == 0 || operation->kind == TV_WORK_PAST;
 	values[8] = TimestampTzGetDatum(operation->finished);
 	nulls[9] = operation->resumed == 0 || usecs <= 0 || (!running && operation->finished == 0);
 	values[9] = Float8GetDatum(nulls[9] ? 0 : operation->pages_done * 1e6 / usecs);
@@ -201,23 +207,31 @@ put_operation(ReturnSetInfo *rsinfo, const TvWorkerOperation *operation)
 	values[11] = CStringGetTextDatum(operation->message);
 	nulls[12] = operation->old_wal == 0;
 	values[12] = LSNGetDatum(operation->old_wal);
+	nulls[13] = !past.concerned;
+	values[13] = BoolGetDatum(past.gone);
+	nulls[14] = past.when == 0;
+	values[14] = TimestampTzGetDatum(past.when);
+	nulls[15] = past.holder[0] == '\0';
+	values[15] = CStringGetTextDatum(past.holder);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
 /*
  * work() -> setof (id, operation, database, relation, pages_done, pages_total,
- * rewritten, started, finished, rate, state, message, old_wal)
+ * rewritten, started, finished, rate, state, message, old_wal, old_wal_is_gone,
+ * old_wal_gone, old_wal_holder)
  */
 Datum
 tv_sql_work(PG_FUNCTION_ARGS)
 {
 	TvWorkerOperation operation;
+	TvWalPast	wal = {0};
 
 	SetSingleFuncCall(fcinfo, 0);
 	for (int i = 0; tv_worker_operation(i, &operation); i++)
 	{
 		if (operation.state != TV_WORKER_FREE)
-			put_operation((ReturnSetInfo *) fcinfo->resultinfo, &operation);
+			put_operation((ReturnSetInfo *) fcinfo->resultinfo, &operation, &wal);
 	}
 	return (Datum) 0;
 }

@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 
 #include "crypto/tv_cipher.h"
+#include "wal/tv_wal_past.h"
 
 /* In _PG_init: shared memory, the launcher. */
 extern void tv_worker_init(void);
@@ -28,12 +29,14 @@ extern void tv_worker_init(void);
 extern void tv_worker_encrypt(Oid table, TvCipher cipher);
 
 /*
- * Everything of this database in the tablespace (0: everything of it but its
+ * Everything in the tablespace (0: everything of this database but its
  * catalogs), which is encrypted from now on, in place, whatever its access
  * method: tables with all that belongs to them, single indexes, sequences.
- * Returns their number.  Throws ERROR.
+ * Visits do it, one relation after the other: here, all of them would stay
+ * locked until the statement ends.  Returns how many are of this database.
+ * Throws ERROR.
  */
-extern int	tv_worker_encrypt_place(Oid tablespace, TvCipher cipher);
+extern int	tv_worker_encrypt_place(Oid tablespace);
 
 /*
  * When the transaction commits: have a process look into each other database
@@ -67,7 +70,8 @@ typedef enum TvWorkerKind
 	TV_WORK_ENCRYPT,
 	TV_WORK_DECRYPT,
 	TV_WORK_ROTATE,
-	TV_WORK_CIPHER
+	TV_WORK_CIPHER,
+	TV_WORK_PAST				/* WAL of what was encrypted before the server started */
 } TvWorkerKind;
 
 typedef enum TvWorkerState
@@ -103,6 +107,7 @@ typedef struct TvWorkerOperation
 	TimestampTz finished;
 	TimestampTz retry_at;
 	XLogRecPtr	old_wal;		/* when finished: WAL before is of the old way */
+	TimestampTz wal_gone;		/* that is in pg_wal no more since then; 0: is */
 	char		message[TV_WORKER_TEXT_MAX];	/* of the last error */
 } TvWorkerOperation;
 
@@ -111,6 +116,18 @@ extern bool tv_worker_operation(int i, TvWorkerOperation *out);
 
 /* The number that users know an operation by. */
 extern int64 tv_worker_id(uint64 key);
+
+/* What is left of WAL from before an encryption (tv_worker_past.c). */
+typedef struct TvWorkerPast
+{
+	bool		concerned;		/* there is, or was, such WAL */
+	bool		gone;			/* from pg_wal */
+	TimestampTz when;			/* since then; or not later than that; 0: who knows */
+	char		holder[NAMEDATALEN + 128];	/* what holds it, or nothing */
+} TvWorkerPast;
+
+/* past: how pg_wal stands; looked at if it was not. */
+extern void tv_worker_past(const TvWorkerOperation *operation, TvWalPast *past, TvWorkerPast *out);
 
 /* Pause or resume operation id; ERROR if there is none in this cluster. */
 extern void tv_worker_pause(int64 id, bool pause);

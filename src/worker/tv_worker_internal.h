@@ -48,10 +48,27 @@ extern bool tv_worker_start(const char *function, const char *name, Datum argume
 extern void tv_worker_check_state(const char *what);
 
 /* The steps of a switch; relations are locked exclusively.  Throw ERROR. */
+extern uint64 tv_worker_key_of(Relation rel, TvCipher cipher, bool *released);
 extern uint64 tv_worker_choose_key(Relation rel, TvCipher cipher);
+/* The table, its TOAST table (locked), the indexes of both. */
+extern List *tv_worker_family(Relation rel, LOCKMODE lock);
 extern void tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher);
 extern void tv_worker_seal_family(Relation rel, TvCipher cipher);
 extern void tv_worker_adopt_sequences(Oid table);
+
+/* --- tv_worker_prepare.c --- */
+
+/*
+ * Make most of the sidecars that the switch of a table (or of the partitions of
+ * one, or an index) will need, before it takes its lock.  Throws ERROR.
+ */
+extern void tv_worker_prepare(Oid relid, TvCipher cipher);
+
+/* How many blocks of the file were prepared, under that key; from the first. */
+extern BlockNumber tv_worker_prepared(const RelFileNode *node, uint64 key);
+
+/* The key that was made for the table then; 0: none. */
+extern uint64 tv_worker_prepared_key(Oid table);
 
 /* --- tv_worker_place.c --- */
 
@@ -115,5 +132,18 @@ extern void tv_worker_resume_rotations(void);
  * nothing to lock.  Throws ERROR.
  */
 extern void tv_worker_lock(Oid table, LOCKMODE lock);
+
+/* --- tv_worker_past.c --- */
+
+extern void tv_worker_past_init(void);
+
+/* Something was encrypted: WAL before lsn may hold plaintext. */
+extern void tv_worker_past_begin(XLogRecPtr lsn);
+
+/*
+ * For the launcher: see to it that such WAL goes from pg_wal.  Returns whether
+ * there is more to do at once.
+ */
+extern bool tv_worker_past_clear(void);
 
 #endif							/* TV_WORKER_INTERNAL_H */

@@ -274,6 +274,7 @@ tv_worker_launcher_main(Datum main_arg)
 			find_old_keys();
 			tv_worker_resume_rotations();
 			busy = tv_worker_start_visits();
+			busy = tv_worker_past_clear() || busy;
 			tv_audit_begin_copy();
 			(void) tv_audit_anchor(false);
 		}
@@ -294,6 +295,7 @@ tv_worker_init(void)
 
 	tv_worker_shared_init();
 	tv_worker_visit_init();
+	tv_worker_past_init();
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;

@@ -181,7 +181,7 @@ prepare_files(Work *work, bool *mixed)
 			continue;
 		*mixed = *mixed || !known.sealed;
 		if (!known.plain && known.floor < known.epoch && tv_cipher_has_nonce(known.cipher))
-			tv_page_reserve_sidecar(&node, known.key,
+			tv_page_reserve_sidecar(&node, known.key, 0,
 									tv_page_nblocks(RelationGetSmgr(rel), MAIN_FORKNUM), false);
 		for (ForkNumber fork = MAIN_FORKNUM; fork <= MAX_FORKNUM; fork++)
 			pages += tv_page_nblocks(RelationGetSmgr(rel), fork);
@@ -274,6 +274,7 @@ note_end(TvWorkerOperation *operation, void *argument)
 	operation->finished = GetCurrentTimestamp();
 	operation->pages_done = operation->pages_total;
 	operation->old_wal = *(XLogRecPtr *) argument;
+	operation->wal_gone = 0;
 }
 
 /* Files that are plain now have no key any more; returns how many do have one. */
@@ -325,6 +326,8 @@ finish(Work *work)
 	CommitTransactionCommand();
 	end = GetXLogInsertRecPtr();
 	tv_worker_change(work->slot, note_end, &end);
+	if (work->encrypt)
+		tv_worker_past_begin(end);
 	return true;
 }
 

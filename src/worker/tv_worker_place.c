@@ -161,13 +161,12 @@ tv_worker_seal_in_place(Oid relid, TvCipher cipher)
 }
 
 int
-tv_worker_encrypt_place(Oid tablespace, TvCipher cipher)
+tv_worker_encrypt_place(Oid tablespace)
 {
-	int			count = 0;
-	ListCell   *lc;
+	int			count;
 
 	tv_worker_check_state("ENABLE ENCRYPTION");
-	foreach(lc, tv_worker_place_list(tablespace))
-		count += tv_worker_seal_in_place(lfirst_oid(lc), cipher);
+	count = list_length(tv_worker_place_list(tablespace));
+	tv_worker_visit_databases();
 	return count;
 }

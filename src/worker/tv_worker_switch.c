@@ -204,9 +204,8 @@ tv_worker_adopt_sequences(Oid table)
 		tv_page_adopt_sequence(lfirst_oid(lc), table);
 }
 
-/* The table, its TOAST table, the indexes of both. */
-static List *
-family_of(Relation rel)
+List *
+tv_worker_family(Relation rel, LOCKMODE lock)
 {
 	List	   *family = list_make1_oid(RelationGetRelid(rel));
 	Oid			toast = rel->rd_rel->reltoastrelid;
@@ -214,7 +213,7 @@ family_of(Relation rel)
 	family = list_concat(family, RelationGetIndexList(rel));
 	if (OidIsValid(toast))
 	{
-		Relation	toast_rel = relation_open(toast, AccessExclusiveLock);
+		Relation	toast_rel = relation_open(toast, lock);
 
 		family = lappend_oid(family, toast);
 		family = list_concat(family, RelationGetIndexList(toast_rel));
@@ -225,6 +224,35 @@ family_of(Relation rel)
 
 /* --- encryption ------------------------------------------------------------------ */
 
+/* *released: it was decrypted, and is to get a new version of the key it had. */
+uint64
+tv_worker_key_of(Relation rel, TvCipher cipher, bool *released)
+{
+	TvKeyringFile known;
+	TvKeyringKey key;
+	TvKeyringScope scope;
+	uint64		id;
+	TvCipher	actual;
+	TvError		err;
+
+	*released = false;
+	if (tv_keyring_lookup(&rel->rd_node, &known) && tv_keyring_key(known.key, 0, &key) &&
+		key.database == MyDatabaseId)
+	{
+		*released = known.released;
+		return known.key;
+	}
+	id = tv_worker_prepared_key(RelationGetRelid(rel));
+	if (id != 0)
+		return id;
+	if (tv_tablespace_scope_of(&rel->rd_node, &scope))
+		check(tv_keyring_key_in_scope(MyDatabaseId, RelationGetRelid(rel), &scope, &id, &actual, &err), &err);
+	else
+		check(tv_keyring_key_for_table(MyDatabaseId, RelationGetRelid(rel), cipher, 0,
+									   &id, &actual, &err), &err);
+	return id;
+}
+
 /*
  * The key to encrypt with.  A table that was decrypted gets a new version of
  * the key it had: log that recovery may read is sealed under that key.
@@ -232,31 +260,15 @@ family_of(Relation rel)
 uint64
 tv_worker_choose_key(Relation rel, TvCipher cipher)
 {
-	TvKeyringFile known;
 	TvKeyringKey key;
-	TvKeyringScope scope;
-	uint64		id;
+	bool		released;
+	uint64		id = tv_worker_key_of(rel, cipher, &released);
 	uint16		epoch;
-	TvCipher	actual;
 	TvError		err;
 
-	if (tv_keyring_lookup(&rel->rd_node, &known) && tv_keyring_key(known.key, 0, &key) &&
-		key.database == MyDatabaseId)
-		id = known.key;
-	else if (tv_tablespace_scope_of(&rel->rd_node, &scope))
-	{
-		check(tv_keyring_key_in_scope(MyDatabaseId, RelationGetRelid(rel), &scope, &id, &actual, &err), &err);
-		known.released = false;
-	}
-	else
-	{
-		check(tv_keyring_key_for_table(MyDatabaseId, RelationGetRelid(rel), cipher, 0,
-									   &id, &actual, &err), &err);
-		known.released = false;
-	}
 	if (!tv_keyring_key(id, 0, &key))
 		elog(ERROR, "keyring lost a table key");
-	if (known.released || key.cipher != cipher)
+	if (released || key.cipher != cipher)
 		check(tv_keyring_add_version(id, cipher, &epoch, &err), &err);
 	return id;
 }
@@ -270,12 +282,13 @@ tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher)
 	RelFileNode node = rel->rd_node;
 	TvKeyringFile known;
 	bool		is_known = tv_keyring_lookup(&node, &known);
+	BlockNumber prepared = tv_worker_prepared(&node, key);
 	TvError		err;
 
 	if (permanent && tv_cipher_has_nonce(cipher))
-		tv_page_reserve_sidecar(&node, key,
+		tv_page_reserve_sidecar(&node, key, prepared,
 								tv_page_nblocks(RelationGetSmgr(rel), MAIN_FORKNUM),
-								!is_known || known.key != key);
+								prepared == 0 && (!is_known || known.key != key));
 	relation_close(rel, NoLock);
 	if (is_known && !known.released && !known.plain)
 		return;
@@ -286,7 +299,7 @@ tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher)
 void
 tv_worker_seal_family(Relation rel, TvCipher cipher)
 {
-	List	   *family = family_of(rel);
+	List	   *family = tv_worker_family(rel, AccessExclusiveLock);
 	uint64		key = tv_worker_choose_key(rel, cipher);
 	ListCell   *lc;
 	TvError		err;
@@ -345,6 +358,7 @@ tv_worker_encrypt(Oid table, TvCipher cipher)
 	ListCell   *lc;
 
 	tv_worker_check_state("ALTER TABLE ENABLE ENCRYPTION");
+	tv_worker_prepare(table, cipher);
 	foreach(lc, tables_of(table, AccessExclusiveLock, "ENABLE ENCRYPTION"))
 		encrypt_one(lfirst_oid(lc), cipher);
 }

@@ -316,6 +316,14 @@ list_place(Oid tablespace)
 	return list;
 }
 
+/* Before others may have to wait: most of what has to be made on disk. */
+static bool
+prepare(Oid relid, TvCipher cipher)
+{
+	tv_worker_prepare(relid, cipher);
+	return true;
+}
+
 /* Switch what lies in the scope; returns how many relations. */
 static int
 visit_scope(const TvKeyringScope *scope, bool *left)
@@ -326,7 +334,8 @@ visit_scope(const TvKeyringScope *scope, bool *left)
 	foreach(lc, list_place(scope->tablespace))
 	{
 		CHECK_FOR_INTERRUPTS();
-		count += guarded(tv_worker_seal_in_place, lfirst_oid(lc), scope->cipher, left);
+		if (guarded(prepare, lfirst_oid(lc), scope->cipher, left))
+			count += guarded(tv_worker_seal_in_place, lfirst_oid(lc), scope->cipher, left);
 	}
 	return count;
 }
