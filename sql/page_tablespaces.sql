@@ -48,6 +48,14 @@ ALTER DATABASE contrib_regression SET TABLESPACE regress_enc;
 DROP TABLE enforced, unlogged_there, of_tde_heap;
 ALTER TABLESPACE regress_enc DISABLE ENCRYPTION;
 CREATE TABLE later (id int) USING heap TABLESPACE regress_enc;
+DO $$
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		EXIT WHEN NOT EXISTS (SELECT FROM tde_vault.encryption_status WHERE relation IN ('plain_am'::regclass, 'plain_am_id_seq'::regclass, 'mv_there'::regclass, 'elsewhere_pkey'::regclass));
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END
+$$;
 SELECT tde_vault.is_encrypted('later'), tde_vault.is_encrypted('plain_am');
 SELECT relation, reason FROM tde_vault.plaintext_files WHERE relation IN ('later'::regclass, 'elsewhere'::regclass);
 CREATE INDEX ON plain_am (v) TABLESPACE pg_default;

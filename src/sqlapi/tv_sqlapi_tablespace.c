@@ -211,12 +211,59 @@ tv_sql_encrypt_tablespace(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Names of databases, quoted. */
+static char *
+database_names(List *databases)
+{
+	StringInfoData names;
+	ListCell   *lc;
+
+	initStringInfo(&names);
+	foreach(lc, databases)
+	{
+		char	   *name = get_database_name(lfirst_oid(lc));
+
+		if (name != NULL)
+			appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "", name);
+	}
+	return names.data;
+}
+
+static void
+tell_released(const char *what, const TvWorkerReleased *released)
+{
+	char	   *others = database_names(released->databases);
+
+	if (released->refused)
+		ereport(NOTICE,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("what is new in %s is not encrypted any more, unless by itself", what),
+				 errdetail("What exists stays encrypted: tde_vault.enforce_encryption is on."),
+				 errhint("To decrypt it, set that off, and give the statement again.")));
+	else
+		ereport(NOTICE,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("what is new in %s is not encrypted any more, unless by itself", what),
+				 others[0] ?
+				 errdetail("Relations that are being decrypted, as they were encrypted only because they are there: %d of this database, at most %d of %s.",
+						   released->here, released->elsewhere, others) :
+				 errdetail("Relations that are being decrypted, as they were encrypted only because they are there: %d.",
+						   released->here),
+				 errhint("See tde_vault.encryption_progress. Tables of access method tde_heap, and of realms, stay encrypted.")));
+}
+
 /* decrypt_tablespace(name) */
 Datum
 tv_sql_decrypt_tablespace(PG_FUNCTION_ARGS)
 {
+	TvWorkerReleased released;
+	Oid			tablespace;
+
 	check_call(fcinfo, "ALTER TABLESPACE");
-	tv_tablespace_release(tablespace_argument(fcinfo));
+	tablespace = tablespace_argument(fcinfo);
+	tv_worker_decrypt_place(tablespace, InvalidOid, &released);
+	tv_tablespace_release(tablespace);
+	tell_released("the tablespace", &released);
 	PG_RETURN_VOID();
 }
 
@@ -287,7 +334,13 @@ tv_sql_encrypt_database(PG_FUNCTION_ARGS)
 Datum
 tv_sql_decrypt_database(PG_FUNCTION_ARGS)
 {
+	TvWorkerReleased released;
+	Oid			database;
+
 	check_call(fcinfo, "ALTER DATABASE");
-	tv_database_release(database_argument(fcinfo));
+	database = database_argument(fcinfo);
+	tv_worker_decrypt_place(InvalidOid, database, &released);
+	tv_database_release(database);
+	tell_released(psprintf("database \"%s\"", get_database_name(database)), &released);
 	PG_RETURN_VOID();
 }

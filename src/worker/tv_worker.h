@@ -38,6 +38,22 @@ extern void tv_worker_encrypt(Oid table, TvCipher cipher);
  */
 extern int	tv_worker_encrypt_place(Oid tablespace);
 
+/* What is to be decrypted. */
+typedef struct TvWorkerReleased
+{
+	int			here;			/* tables, single indexes and sequences of this database */
+	int			elsewhere;		/* of others, at most */
+	List	   *databases;		/* those; OIDs */
+	bool		refused;		/* tde_vault.enforce_encryption */
+} TvWorkerReleased;
+
+/*
+ * The tablespace (0: any) or database (0: any) is to be encrypted as a whole no
+ * more, when the transaction commits: then, decrypt in place what is encrypted
+ * for no other reason.  Throws ERROR.
+ */
+extern void tv_worker_decrypt_place(Oid tablespace, Oid database, TvWorkerReleased *released);
+
 /*
  * When the transaction commits: have a process look into each other database
  * that has relations in an encrypted tablespace, or is encrypted, and switch

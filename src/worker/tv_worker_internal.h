@@ -133,6 +133,17 @@ extern void tv_worker_resume_rotations(void);
  */
 extern void tv_worker_lock(Oid table, LOCKMODE lock);
 
+/* --- tv_worker_release.c --- */
+
+/*
+ * Until the end of the transaction.  Exclusive: an encrypted place is to end;
+ * shared: whether one encrypts is asked, and acted on.
+ */
+extern void tv_worker_lock_scopes(LOCKMODE lock);
+
+/* The sequences of a table that is to be plain, or it itself, if it is one. */
+extern void tv_worker_release_sequences(Oid table);
+
 /* --- tv_worker_past.c --- */
 
 extern void tv_worker_past_init(void);

@@ -36,6 +36,7 @@
 #include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_tablespace.h"
+#include "vault/tv_vault.h"
 #include "worker/tv_worker_entry.h"
 
 #define HIDDEN_WAIT_MS 500		/* before looking again for a file's owner */
@@ -51,6 +52,7 @@ typedef struct Work
 	XLogRecPtr	since;			/* all keys and files were as they are from here on */
 	bool		encrypt;
 	bool		changed;		/* this process changed keys or files */
+	bool		complete;		/* there is nothing to be done */
 } Work;
 
 /* Is the table to be encrypted, as the catalogs have it?  It is locked. */
@@ -64,7 +66,8 @@ wants_encryption(Oid table)
 	if (rel == NULL)
 		return true;			/* dropped: nothing is left to be decrypted */
 	result = tv_page_is_encrypted_table(rel) || tv_tablespace_scope_of(&rel->rd_node, &scope) ||
-		tv_catalog_is(table);	/* made plain by being written anew only */
+		tv_catalog_is(table) ||	/* made plain by being written anew only */
+		tv_vault_protects(table);
 	relation_close(rel, NoLock);
 	return result;
 }
@@ -209,6 +212,25 @@ lock_table(Oid table)
 {
 	StartTransactionCommand();
 	LockRelationOid(table, ShareUpdateExclusiveLock);
+	tv_worker_lock_scopes(ShareLock);
+}
+
+/* Is all as it should be, by a walk that had ended? */
+static bool
+is_complete(const Work *work)
+{
+	uint32		slot = 0;
+	RelFileNode node;
+	TvKeyringFile known;
+
+	if (!work->encrypt || work->changed)
+		return false;
+	while (tv_keyring_next_file(work->key, &slot, &node, &known))
+	{
+		if (OidIsValid(node.spcNode) && (known.plain || !known.sealed || known.floor < known.epoch))
+			return false;
+	}
+	return true;
 }
 
 /* Is the key old enough to be replaced, by the setting? */
@@ -255,7 +277,10 @@ look(Work *work)
 	work->changed = is_due(&key);
 	if (work->changed)
 		check(tv_keyring_add_version(work->key, key.cipher, &epoch, &err), &err);
+	if (!work->encrypt)
+		tv_worker_release_sequences(key.table);
 	align_files(work);
+	work->complete = is_complete(work);
 	note_since(work);
 	start.total = prepare_files(work, &mixed);
 	get_key(work->key, &key);
@@ -383,8 +408,10 @@ static void
 run(Work *work)
 {
 	TvKeyringKey key;
+	TvWorkerOperation before;
 
-	if (!tv_keyring_key(work->key, 0, &key) || !key.work)
+	if (!tv_keyring_key(work->key, 0, &key) || !key.work ||
+		!tv_worker_operation(work->slot, &before))
 	{
 		tv_worker_set_state(work->slot, TV_WORKER_FREE);
 		return;
@@ -392,12 +419,15 @@ run(Work *work)
 	do
 	{
 		look(work);
-		if (!walk_all(work))
+		if (!work->complete && !walk_all(work))
 		{
 			tv_worker_set_state(work->slot, TV_WORKER_PAUSED);
 			return;
 		}
 	} while (!finish(work));
+	/* nobody asked for it, and nothing came of it */
+	if (work->complete && before.kind == TV_WORK_UNKNOWN)
+		tv_worker_set_state(work->slot, TV_WORKER_FREE);
 }
 
 static void
