@@ -4,6 +4,9 @@
  */
 #include "base/tv_report.h"
 
+#include "access/xlog.h"
+#include "miscadmin.h"
+
 /* The SQLSTATE that a status is reported with. */
 static int
 sqlstate_of(TvStatus status)
@@ -50,4 +53,16 @@ tv_report(int elevel, const TvError *err)
 			 errmsg_internal("%s", err->message),
 			 err->detail[0] ? errdetail_internal("%s", err->detail) : 0,
 			 err->hint[0] ? errhint("%s", err->hint) : 0));
+}
+
+void
+tv_require_writable(const char *statement)
+{
+	/* on a standby every transaction is read only, too, which would say less */
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", statement),
+				 errhint("Give it on the primary; standbys follow.")));
+	PreventCommandIfReadOnly(statement);
 }

@@ -31,4 +31,7 @@
 /* Raise err at elevel (ERROR, FATAL or WARNING). */
 extern void tv_report(int elevel, const TvError *err);
 
+/* ERROR on a standby, or in a transaction that is read only. */
+extern void tv_require_writable(const char *statement);
+
 #endif							/* TV_REPORT_H */

@@ -37,8 +37,7 @@ check_call(FunctionCallInfo fcinfo, const char *procedure)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for %s", procedure),
 				 errhint("Must be superuser: the catalogs are written anew under exclusive locks.")));
-	PreventCommandIfReadOnly(procedure);
-	PreventCommandDuringRecovery(procedure);
+	tv_require_writable(procedure);
 	tv_sql_refuse_transaction_block(fcinfo, procedure, "Each catalog is written in a transaction of its own.");
 	/* the relation map knows no subtransactions (relmapper.c, RelationMapUpdateMap) */
 	if (IsSubTransaction())

@@ -84,7 +84,7 @@ tv_sql_create_master_key(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("key_id must not be null")));
-	PreventCommandIfReadOnly("CREATE MASTER KEY");
+	tv_require_writable("CREATE MASTER KEY");
 	key_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	uri = PG_ARGISNULL(1) ? tv_setting_key_provider : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (uri == NULL || uri[0] == '\0')
@@ -126,7 +126,7 @@ tv_sql_rotate_master_key(PG_FUNCTION_ARGS)
 	require_attached();
 	/* a ROLLBACK would seem to take back what it wrote, and would not */
 	tv_sql_refuse_transaction_block(fcinfo, "rotate_master_key", "What it does cannot be rolled back.");
-	PreventCommandIfReadOnly("ROTATE MASTER KEY");
+	tv_require_writable("ROTATE MASTER KEY");
 	if (!PG_ARGISNULL(3))
 		check_database_name(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	check_may_choose(uri);

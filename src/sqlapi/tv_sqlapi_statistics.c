@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "page/tv_page_smgr.h"
+#include "base/tv_report.h"
 #include "page/tv_page_statistics.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_seal_statistics);
@@ -26,7 +27,7 @@ tv_sql_seal_statistics(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to seal the statistics of a database"),
 				 errhint("Must be superuser: the catalogs are written anew under an exclusive lock.")));
-	PreventCommandIfReadOnly("seal_statistics");
+	tv_require_writable("seal_statistics");
 	tv_statistics_seal(true);
 	PG_RETURN_VOID();
 }

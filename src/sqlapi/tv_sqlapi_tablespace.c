@@ -56,7 +56,7 @@ check_call(FunctionCallInfo fcinfo, const char *statement)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for %s", statement),
 				 errhint("Must be superuser to change whether a tablespace is encrypted.")));
-	PreventCommandIfReadOnly(statement);
+	tv_require_writable(statement);
 	/* directories are not rolled back, nor are files that other sessions make meanwhile */
 	tv_sql_refuse_transaction_block(fcinfo, statement, NULL);
 }

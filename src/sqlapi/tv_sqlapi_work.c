@@ -108,7 +108,7 @@ pause_or_resume(FunctionCallInfo fcinfo, bool pause)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("operation must not be null")));
-	PreventCommandDuringRecovery(pause ? "pause()" : "resume()");
+	tv_require_writable(pause ? "pause()" : "resume()");
 	tv_worker_pause(PG_GETARG_INT64(0), pause);
 }
 

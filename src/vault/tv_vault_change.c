@@ -109,8 +109,7 @@ tv_vault_change_begin(const char *command, bool create)
 {
 	const TvVaultLocal *local;
 
-	PreventCommandIfReadOnly(command);
-	PreventCommandDuringRecovery(command);
+	tv_require_writable(command);
 	PreventCommandIfParallelMode(command);
 	LockDatabaseObject(DatabaseRelationId, MyDatabaseId, POLICY_LOCK, ExclusiveLock);
 	local = tv_vault_current();

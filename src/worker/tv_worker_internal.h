@@ -144,6 +144,13 @@ extern void tv_worker_lock_scopes(LOCKMODE lock);
 /* The sequences of a table that is to be plain, or it itself, if it is one. */
 extern void tv_worker_release_sequences(Oid table);
 
+/* --- tv_worker_partition.c --- */
+
+extern void tv_worker_partition_init(void);
+
+/* If it is a partitioned table: partitions to come are (not) encrypted. */
+extern void tv_worker_mark_partitioned(Oid table, bool encrypted);
+
 /* --- tv_worker_past.c --- */
 
 extern void tv_worker_past_init(void);

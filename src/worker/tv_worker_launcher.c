@@ -296,6 +296,7 @@ tv_worker_init(void)
 	tv_worker_shared_init();
 	tv_worker_visit_init();
 	tv_worker_past_init();
+	tv_worker_partition_init();
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;

@@ -150,8 +150,7 @@ tables_of(Oid table, LOCKMODE lock, const char *what)
 void
 tv_worker_check_state(const char *what)
 {
-	PreventCommandIfReadOnly(what);
-	PreventCommandDuringRecovery(what);
+	tv_require_writable(what);
 	if (!tv_page_attached())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -361,6 +360,7 @@ tv_worker_encrypt(Oid table, TvCipher cipher)
 	tv_worker_prepare(table, cipher);
 	foreach(lc, tables_of(table, AccessExclusiveLock, "ENABLE ENCRYPTION"))
 		encrypt_one(lfirst_oid(lc), cipher);
+	tv_worker_mark_partitioned(table, true);
 }
 
 /* --- decryption ------------------------------------------------------------------ */
@@ -432,6 +432,7 @@ tv_worker_decrypt(Oid table)
 	tv_worker_check_state("ALTER TABLE DISABLE ENCRYPTION");
 	foreach(lc, tables_of(table, AccessExclusiveLock, "DISABLE ENCRYPTION"))
 		decrypt_one(lfirst_oid(lc));
+	tv_worker_mark_partitioned(table, false);
 }
 
 /* --- rotation -------------------------------------------------------------------- */
