@@ -163,10 +163,21 @@ tv_worker_seal_in_place(Oid relid, TvCipher cipher)
 int
 tv_worker_encrypt_place(Oid tablespace)
 {
-	int			count;
+	List	   *found;
+	ListCell   *lc;
+	int			count = 0;
 
 	tv_worker_check_state("ENABLE ENCRYPTION");
-	count = list_length(tv_worker_place_list(tablespace));
+	found = tv_worker_place_list(tablespace);
+	foreach(lc, found)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		/* those come along with their table */
+		if (get_rel_relkind(relid) != RELKIND_INDEX ||
+			!list_member_oid(found, IndexGetRelation(relid, true)))
+			count++;
+	}
 	tv_worker_visit_databases();
 	return count;
 }

@@ -75,6 +75,7 @@ $node->safe_psql('postgres', 'ALTER TABLESPACE space ENABLE ENCRYPTION');
 ($rc, $out, $err) = $node->psql('postgres', 'ALTER TABLESPACE space DISABLE ENCRYPTION');
 like($err, qr/encrypted only because they are there: 4 of this database, at most 6 of "other"/, 'a notice says how many');
 sealed_becomes($_, $by_itself, "decrypted: what lies there, but nothing that was asked for ($_)") foreach 'postgres', 'other';
+done('decrypted');
 same_rows('decrypted');
 $node->safe_psql('postgres', 'CHECKPOINT');
 foreach my $db ('postgres', 'other')
@@ -86,6 +87,10 @@ foreach my $db ('postgres', 'other')
 $node->sql_is(q{SELECT DISTINCT operation FROM tde_vault.encryption_progress WHERE relation::text ~ 'because|elsewhere' ORDER BY 1}, 'decrypt', 'progress calls it so');
 
 # --- crashes ----------------------------------------------------------------------
+
+# an unlogged table is empty then
+$rows = join ' UNION ALL ', grep { !/because_u/ } split / UNION ALL /, $rows;
+%want = map { $_ => $node->safe_psql($_, $rows) } 'postgres', 'other';
 
 $node->safe_psql('postgres', 'ALTER TABLESPACE space ENABLE ENCRYPTION');
 sealed_becomes($_, $all, "and back ($_)") foreach 'postgres', 'other';
