@@ -14,6 +14,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
@@ -49,6 +50,7 @@ is_due(Form_pg_class form, Oid tablespace, char relkind)
 	return form->relkind == relkind &&
 		(!RELKIND_HAS_TABLE_AM(relkind) || form->relam == HEAP_TABLE_AM_OID) &&
 		(!OidIsValid(tablespace) || form->reltablespace == tablespace) &&
+		form->relnamespace != PG_TOAST_NAMESPACE &&	/* come along with their table */
 		form->oid >= FirstNormalObjectId && form->relpersistence != RELPERSISTENCE_TEMP &&
 		!is_sealed(&node);
 }
