@@ -80,7 +80,7 @@ same_rows('decrypted');
 $node->safe_psql('postgres', 'CHECKPOINT');
 foreach my $db ('postgres', 'other')
 {
-	$node->sql_is(q{SELECT coalesce(sum(sealed), 0), coalesce(sum(bad), 0) FROM (VALUES ('because'), ('because_mv'), ('elsewhere')) r(r), LATERAL tde_vault.verify(r::regclass)}, '0|0', "no page of it is sealed ($db)", db => $db);
+	$node->sql_is(q{SELECT coalesce(sum(sealed), 0), coalesce(sum(bad), 0) FROM (VALUES ('because'), ('because_mv'), ('elsewhere')) r(r), LATERAL tde_vault.verify(r::regclass) WHERE fork = 'main'}, '0|0', "no page of it is sealed ($db)", db => $db);
 	$node->verify_ok("what stays is in order ($db)", db => $db, min => 2);
 	$node->sql_is(q{SELECT nextval('because_id_seq'), nextval('asked_id_seq')}, '2021|1001', "sequences go on ($db)", db => $db);
 }
