@@ -52,7 +52,7 @@ rows_ok('longer', [ 1, 2300 ]);
 $node->safe_psql('postgres', "DELETE FROM big WHERE id > 200; VACUUM (TRUNCATE, INDEX_CLEANUP OFF) big");
 cmp_ok($node->safe_psql('postgres', q{SELECT pg_relation_size('big') / 8192}), '<', $boundary - 1000, 'cut off before the boundary');
 # Without the map of free space, rows go to the end, not to the new pages.
-$node->kill_postmaster;
+$node->stop('fast');
 unlink "${path}_fsm" or die "could not remove ${path}_fsm: $!";
 $node->start;
 $node->safe_psql('postgres', insert(3001, 5000));
