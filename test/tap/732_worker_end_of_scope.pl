@@ -49,7 +49,7 @@ sub done
 }
 
 # Which of the relations have a sealed file, and which of the sequences.
-my $sealed = q{SELECT string_agg(r, ' ' ORDER BY r COLLATE "C") FROM (SELECT DISTINCT relation::text AS r FROM tde_vault.encryption_status WHERE relkind IN ('r', 'm', 'i', 'S') AND relation::text !~ '^pg_') x};
+my $sealed = q{SELECT string_agg(r, ' ' ORDER BY r COLLATE "C") FROM (SELECT DISTINCT relation::text AS r FROM tde_vault.encryption_status WHERE relkind IN ('r', 'm', 'i', 'S') AND relation::text !~ '^(pg_|tde_vault[.])') x};
 my $all = 'asked asked_id_seq asked_later asked_later_id_seq asked_later_pkey asked_pkey because because_id_seq because_mv because_pkey because_u because_v elsewhere_v';
 my $by_itself = 'asked asked_id_seq asked_later asked_later_id_seq asked_later_pkey asked_pkey';
 
