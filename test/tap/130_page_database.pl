@@ -72,7 +72,7 @@ $node->sql_is(q{SELECT pg_relation_filenode('pg_statistic')}, '2619', 'another d
 $node->safe_psql('postgres', 'ALTER DATABASE d DISABLE ENCRYPTION');
 $node->safe_psql('d', 'CREATE TABLE plain (id int) USING heap');
 $node->sql_is(q{SELECT tde_vault.is_encrypted('plain')}, 'f', 'disabled: new ones are plain', db => 'd');
-ok($node->poll_query_until('d', q{SELECT count(*) = 0 FROM tde_vault.encryption_status WHERE relation::text !~ 'pg_statistic|pg_toast'}), 'and those that there were');
+ok($node->poll_query_until('d', q{SELECT count(*) = 0 FROM tde_vault.encryption_status WHERE relation::text !~ 'pg_statistic|pg_toast|information_schema'}), 'and those that there were');
 $node->sql_is($rows, $want, 'all rows are there', db => 'd');
 $node->safe_psql('d', 'ALTER DATABASE d ENABLE ENCRYPTION');
 $node->safe_psql('postgres', 'DROP DATABASE d WITH (FORCE)');
