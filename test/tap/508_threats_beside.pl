@@ -54,7 +54,7 @@ attack_each("sequence: $_->[0]", $_->[1])
 	[ 'in DO', q{DO $$BEGIN PERFORM nextval('secret.serial_id_seq'); END$$;} ],
 	[ 'in a function', q{CREATE FUNCTION public.n() RETURNS bigint LANGUAGE sql AS $$SELECT nextval('secret.serial_id_seq')$$; SELECT public.n();} ],
 	[ 'by an internal function', q{SELECT public.i('secret.serial_id_seq');} ]);
-attack_each('sequence: by a new internal function', q{CREATE FUNCTION public.i2(regclass) RETURNS bigint LANGUAGE internal AS 'nextval_oid'; SELECT public.i2('secret.serial_id_seq');}, REFUSED, superuser => 1);
+attack_each('sequence: by a new internal function', q{CREATE FUNCTION public.i2(regclass) RETURNS bigint LANGUAGE internal AS 'nextval_oid'; SELECT public.i2('secret.serial_id_seq');}, REFUSED);
 foreach my $who (qw(mallory owner alice))
 {
 	like(run_as($who, q{SELECT last_value IS NULL FROM pg_sequences WHERE schemaname = 'secret'; SELECT pg_sequence_last_value('secret.serial_id_seq') IS NULL;}),
