@@ -194,6 +194,9 @@ extern void tv_guard_function_init(void);
 extern void tv_guard_objects_created(void);
 extern void tv_guard_object_init(void);
 
+/* The relation that an object is on; InvalidOid if it is on none. */
+extern Oid	tv_guard_relation_of(Oid class, Oid object);
+
 /* Throw if the object is, or is on, one of the extension's own; what: "changing", say. */
 extern void tv_guard_check_ours(Oid class, Oid object, const char *what);
 

@@ -96,9 +96,8 @@ tv_guard_end_lookup(TvLookup *lookup)
 		tv_guard_end_lookup(&lookup); \
 	} while (0)
 
-/* The relation that an object is on; InvalidOid if it is on none. */
-static Oid
-relation_of(Oid class, Oid object)
+Oid
+tv_guard_relation_of(Oid class, Oid object)
 {
 	TvLookup	lookup;
 	Oid			result = InvalidOid;
@@ -240,7 +239,7 @@ is_of_database_only(Oid class, Oid object)
 		case TypeRelationId:
 			return !is_row_type(object);
 		default:
-			return !IsSharedRelation(class) && !OidIsValid(relation_of(class, object));
+			return !IsSharedRelation(class) && !OidIsValid(tv_guard_relation_of(class, object));
 	}
 }
 
@@ -252,7 +251,7 @@ tv_guard_check_ours(Oid class, Oid object, const char *what)
 	if (!tv_vault_on() || in_our_script())
 		return;
 	/* a rule or a trigger of a view of ours is what auditors are shown */
-	relid = relation_of(class, object);
+	relid = tv_guard_relation_of(class, object);
 	if (!is_ours(class, object) && !(OidIsValid(relid) && is_ours(RelationRelationId, relid)))
 		return;
 	tv_guard_refuse(psprintf("%s part of extension " OUR_EXTENSION, what),
@@ -464,7 +463,7 @@ after_create(Oid class, Oid object, int column)
 		relation_created(object);
 	if (class == RelationRelationId && column != 0)
 		tv_guard_require(object, TV_ACTION_ALTER);
-	relid = relation_of(class, object);
+	relid = tv_guard_relation_of(class, object);
 	if (OidIsValid(relid))
 		tv_guard_require(relid, class == PublicationRelRelationId ? TV_ACTION_COPY : TV_ACTION_ALTER);
 }
@@ -498,7 +497,7 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 		tv_guard_require(arg->auxiliary_id, TV_ACTION_ALTER);
 	if (is_of_database_only(class, object))
 		tv_guard_require_database(TV_ACTION_ALTER);
-	relid = relation_of(class, object);
+	relid = tv_guard_relation_of(class, object);
 	if (OidIsValid(relid))
 		tv_guard_require(relid, TV_ACTION_ALTER);
 }
@@ -558,7 +557,7 @@ before_drop(Oid class, Oid object, int column)
 	}
 	if (is_of_database_only(class, object))
 		tv_guard_require_database(TV_ACTION_DROP);
-	relid = relation_of(class, object);
+	relid = tv_guard_relation_of(class, object);
 	if (OidIsValid(relid))
 		tv_guard_require(relid, TV_ACTION_ALTER);
 }

@@ -55,30 +55,6 @@ rule_owner(Oid relid, bool any)
 	return owner;
 }
 
-static Oid
-relation_of_rule(Oid rule)
-{
-	TvLookup	lookup;
-	HeapTuple	tuple = tv_guard_lookup(&lookup, RewriteRelationId, RewriteOidIndexId,
-										Anum_pg_rewrite_oid, rule);
-	Oid			relid = HeapTupleIsValid(tuple) ? ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class : InvalidOid;
-
-	tv_guard_end_lookup(&lookup);
-	return relid;
-}
-
-static Oid
-relation_of_policy(Oid policy)
-{
-	TvLookup	lookup;
-	HeapTuple	tuple = tv_guard_lookup(&lookup, PolicyRelationId, PolicyOidIndexId,
-										Anum_pg_policy_oid, policy);
-	Oid			relid = HeapTupleIsValid(tuple) ? ((Form_pg_policy) GETSTRUCT(tuple))->polrelid : InvalidOid;
-
-	tv_guard_end_lookup(&lookup);
-	return relid;
-}
-
 Oid
 tv_guard_owner_of_relation(Oid relid)
 {
@@ -100,10 +76,8 @@ tv_guard_check_planted(Oid class, Oid object)
 			owner = rule_owner(object, false);
 			break;
 		case RewriteRelationId:
-			owner = rule_owner(relation_of_rule(object), true);
-			break;
 		case PolicyRelationId:
-			owner = rule_owner(relation_of_policy(object), true);
+			owner = rule_owner(tv_guard_relation_of(class, object), true);
 			break;
 		default:
 			return;
