@@ -36,6 +36,49 @@ CREATE EXTENSION tde_vault;
 \echo :LAST_ERROR_SQLSTATE
 DROP SCHEMA tde_vault CASCADE;
 
+-- another superuser's: what would give the thief rights in what is made there
+CREATE ROLE regress_schema_second SUPERUSER;
+GRANT regress_schema_second TO regress_schema_thief;
+SET SESSION AUTHORIZATION regress_schema_second;
+CREATE SCHEMA tde_vault;
+GRANT CREATE ON SCHEMA tde_vault TO PUBLIC;
+RESET SESSION AUTHORIZATION;
+CREATE EXTENSION tde_vault;
+\echo :LAST_ERROR_SQLSTATE
+REVOKE CREATE ON SCHEMA tde_vault FROM PUBLIC;
+GRANT CREATE ON SCHEMA tde_vault TO regress_schema_thief WITH GRANT OPTION;
+CREATE EXTENSION tde_vault;
+\echo :LAST_ERROR_SQLSTATE
+REVOKE ALL ON SCHEMA tde_vault FROM regress_schema_thief;
+SELECT current_user AS installer \gset
+ALTER DEFAULT PRIVILEGES FOR ROLE :"installer" IN SCHEMA tde_vault GRANT ALL ON TABLES TO regress_schema_thief;
+CREATE EXTENSION tde_vault;
+\echo :LAST_ERROR_SQLSTATE
+ALTER DEFAULT PRIVILEGES FOR ROLE :"installer" IN SCHEMA tde_vault REVOKE ALL ON TABLES FROM regress_schema_thief;
+SET client_min_messages = error;
+CREATE PUBLICATION regress_schema_all FOR TABLES IN SCHEMA tde_vault;
+SET client_min_messages = warning;
+CREATE EXTENSION tde_vault;
+\echo :LAST_ERROR_SQLSTATE
+DROP PUBLICATION regress_schema_all;
+-- taken over, it is no longer theirs, nor do members of the role have rights there
+GRANT USAGE ON SCHEMA tde_vault TO regress_schema_thief WITH GRANT OPTION;
+CREATE EXTENSION tde_vault;
+ALTER ROLE regress_schema_second NOSUPERUSER;
+SELECT nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS ours,
+       has_schema_privilege('regress_schema_thief', 'tde_vault', 'CREATE') AS thief_may_create,
+       has_schema_privilege('regress_schema_second', 'tde_vault', 'CREATE') AS second_may_create
+FROM pg_namespace WHERE nspname = 'tde_vault';
+SELECT count(*) AS made FROM pg_class WHERE relnamespace = 'tde_vault'::regnamespace AND relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user);
+SET SESSION AUTHORIZATION regress_schema_second;
+ALTER SCHEMA tde_vault OWNER TO regress_schema_second;
+\echo :LAST_ERROR_SQLSTATE
+CREATE FUNCTION tde_vault.may_inspect(integer) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+\echo :LAST_ERROR_SQLSTATE
+RESET SESSION AUTHORIZATION;
+DROP EXTENSION tde_vault;
+DROP SCHEMA tde_vault;
+
 -- none
 CREATE EXTENSION tde_vault;
 SELECT nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS ours,
@@ -48,4 +91,4 @@ CREATE EXTENSION tde_vault;
 SELECT count(*) FROM pg_extension WHERE extname = 'tde_vault';
 \connect :home
 DROP DATABASE regress_schema;
-DROP ROLE regress_schema_thief;
+DROP ROLE regress_schema_thief, regress_schema_second;
