@@ -14,6 +14,7 @@
 #include "base/tv_status.h"
 #include "crypto/tv_cipher.h"
 
+#define TV_PAGE_VERSION 1		/* the last of the first four bytes of AAD */
 #define TV_PAGE_SIZE 8192
 #define TV_PAGE_CLEAR 12		/* readable bytes at the start */
 #define TV_PAGE_PAYLOAD (TV_PAGE_SIZE - TV_PAGE_CLEAR)

@@ -10,7 +10,7 @@
 
 #define CLEAR_LEN (TV_SPILL_HEADER - TV_TAG_LEN)
 
-static const uint8_t magic[4] = {'T', 'V', 'S', '1'};
+static const uint8_t magic[4] = {'T', 'V', 'S', '0' + TV_SPILL_VERSION};
 
 static void
 encode_clear(const TvSpillHeader *header, TvWriter *w)

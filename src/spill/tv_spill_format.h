@@ -1,6 +1,7 @@
 /*
  * tv_spill_format.h
  *	  Bytes of a temporary file.  No PostgreSQL headers.
+ *	  Key, nonce and what is authenticated: contrib/doc/formats.md.
  *
  * The server sees a file of so many bytes, and reads and writes any of them.
  * On disk it is a row of units, each TV_SPILL_UNIT of those bytes (the last
@@ -17,6 +18,7 @@
 
 #include "crypto/tv_cipher.h"
 
+#define TV_SPILL_VERSION 1		/* the magic's last character */
 #define TV_SPILL_UNIT 8192
 #define TV_SPILL_HEADER 32
 #define TV_SPILL_STRIDE (TV_SPILL_HEADER + TV_SPILL_UNIT)

@@ -24,8 +24,12 @@
 #include "page/tv_page_format.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_verify.h"
-#include "spill/tv_spill.h"
 #include "provider/tv_provider.h"
+#include "spill/tv_spill.h"
+#include "spill/tv_spill_format.h"
+#include "vault/tv_vault_failures_format.h"
+#include "vault/tv_vault_format.h"
+#include "wal/tv_wal_format.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_file_info);
 PG_FUNCTION_INFO_V1(tv_sql_verify_relation);
@@ -62,7 +66,7 @@ open_with_storage(Oid relid)
 }
 
 /*
- * tv_file_info(oid) -> setof (fork, cipher, authenticated, key_id,
+ * relation_files(oid) -> setof (fork, cipher, authenticated, key_id,
  * key_version, pages): the files of one relation.  cipher is NULL for a file
  * that is not sealed.  A relation whose file was never written yet is sealed
  * if it will be.
@@ -111,7 +115,7 @@ tv_sql_file_info(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* tv_verify_relation(oid) -> setof (fork, pages, sealed, unsealed, bad) */
+/* verify_relation(oid) -> setof (fork, pages, sealed, unsealed, bad) */
 Datum
 tv_sql_verify_relation(PG_FUNCTION_ARGS)
 {
@@ -157,7 +161,7 @@ master_state(TvMasterState state)
 }
 
 /*
- * tv_master_keys() -> setof (id, database, key_id, provider, created, state,
+ * master_keys() -> setof (id, database, key_id, provider, created, state,
  * keys), in the order in which they were made
  */
 Datum
@@ -192,7 +196,7 @@ tv_sql_master_keys(PG_FUNCTION_ARGS)
 }
 
 /*
- * tv_table_keys() -> setof (id, database, table, version, cipher, master_id,
+ * table_keys() -> setof (id, database, table, version, cipher, master_id,
  * created, open, files)
  */
 Datum
@@ -236,6 +240,22 @@ put_info(ReturnSetInfo *rsinfo, const char *name, const char *value)
 	put_row(rsinfo, values, nulls);
 }
 
+/* As the table at the top of contrib/doc/formats.md has them. */
+static const struct
+{
+	const char *name;
+	int			version;
+}			formats[] = {
+	{"keyring", TV_KEYRING_VERSION},
+	{"sealed page", TV_PAGE_VERSION},
+	{"sidecar", TV_SIDECAR_VERSION},
+	{"sealed WAL record", TV_WAL_FORM_NEWEST},
+	{"temporary file", TV_SPILL_VERSION},
+	{"audit log", TV_AUDIT_VERSION},
+	{"vault policy", TV_VAULT_VERSION},
+	{"failed unlocks", TV_FAILURES_VERSION},
+};
+
 /* system_info() -> setof (name, value) */
 Datum
 tv_sql_system_info(PG_FUNCTION_ARGS)
@@ -254,10 +274,8 @@ tv_sql_system_info(PG_FUNCTION_ARGS)
 		put_info(rsinfo, psprintf("cipher: %s", tv_cipher_name(cipher)),
 				 tv_cipher_implementation(cipher));
 	tv_keyring_counts(&files, &keys, &masters);
-	put_info(rsinfo, "format: keyring", psprintf("%d", TV_KEYRING_VERSION));
-	put_info(rsinfo, "format: sidecar", psprintf("%d", TV_SIDECAR_VERSION));
-	put_info(rsinfo, "format: sealed page", "1");
-	put_info(rsinfo, "format: audit log", psprintf("%d", TV_AUDIT_VERSION));
+	for (size_t i = 0; i < lengthof(formats); i++)
+		put_info(rsinfo, psprintf("format: %s", formats[i].name), psprintf("%d", formats[i].version));
 	put_info(rsinfo, "keyring: files", psprintf("%u", files));
 	put_info(rsinfo, "keyring: table keys", psprintf("%u", keys));
 	put_info(rsinfo, "keyring: master keys", psprintf("%u", masters));

@@ -36,6 +36,8 @@ typedef enum TvWalForm
 	TV_WAL_FORM_COMPACT = 3
 } TvWalForm;
 
+#define TV_WAL_FORM_NEWEST TV_WAL_FORM_COMPACT
+
 #define TV_WAL_COUNTER_LEN 5	/* bytes of a nonce after its start's prefix */
 #define TV_WAL_PREFIX_LEN (TV_NONCE_LEN - TV_WAL_COUNTER_LEN)
 #define TV_WAL_TRAILER_MAX 40

@@ -1,6 +1,6 @@
 /*
  * vault_format_test.c
- *	  Policies: header, body, and what is refused.
+ *	  Policies and failed unlocks: their bytes, and what is refused.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -170,12 +170,15 @@ test_refused(void)
 	{
 		uint8_t		byte = fixture[i];
 
+		TvStatus	status;
+
 		fixture[i] = 0xff;
-		if (tv_policy_decode(fixture, len, &read) == TV_OK)
-			tv_policy_free(read);
+		status = tv_policy_decode(fixture, len, &read);
+		n += (status == TV_OK) != (read != NULL);
+		tv_policy_free(read);
 		fixture[i] = byte;
 	}
-	ok(true, "no byte of 0xff does harm");
+	ok(n == 0, "with a byte of 0xff it is a policy or it is refused");
 	tv_policy_add_realm(policy)->mode = 3;
 	policy->realms[0].name = tv_policy_strdup(policy, "x", &failed);
 	ok(tv_policy_encode(policy, 0, &n) == NULL, "an unknown mode is not written");
@@ -255,13 +258,44 @@ test_header(void)
 	ok(tv_vault_header_decode(file, sizeof(file), &read) == TV_ERR_CORRUPT, "there is no version 0");
 }
 
+/* What version 1 wrote is read, and written the same. */
 static void
-test_failures(void)
+test_failures_fixture(void)
 {
-	static const uint8_t want[32] = {
-		0x01, 0x40, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x03, 0x40, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00,
-		0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+	static const TvFailures want[] = {
+		{16385, 2, 16387, 5, 700000000000001, 700000900000001},
+		{0},
+		{16385, 1, 16388, 1, 700000000000002, 0}
 	};
+	enum
+	{
+		ENTRIES = sizeof(want) / sizeof(want[0]),
+		FILE_LEN = TV_FAILURES_HEADER_LEN + ENTRIES * TV_FAILURES_ENTRY_LEN
+	};
+	uint8_t		file[FILE_LEN + 1];
+	uint8_t		header[TV_FAILURES_HEADER_LEN];
+
+	if (!ok(fixture_read_hex("failures_v1.hex", file, sizeof(file)) == FILE_LEN, "a file of version 1"))
+		return;
+	ok(tv_failures_header_decode(file, FILE_LEN) == TV_OK, "its header is read");
+	tv_failures_header_encode(header);
+	ok(memcmp(header, file, sizeof(header)) == 0, "and written the same");
+	for (int i = 0; i < ENTRIES; i++)
+	{
+		const uint8_t *bytes = file + TV_FAILURES_HEADER_LEN + i * TV_FAILURES_ENTRY_LEN;
+		uint8_t		again[TV_FAILURES_ENTRY_LEN];
+		TvFailures	read;
+
+		ok(tv_failures_decode(bytes, &read) == TV_OK && memcmp(&read, &want[i], sizeof(read)) == 0,
+		   "entry %d is read", i);
+		tv_failures_encode(&want[i], again);
+		ok(memcmp(again, bytes, sizeof(again)) == 0, "and written the same");
+	}
+}
+
+static void
+test_failures_refused(void)
+{
 	TvFailures	entry = {16385, 2, 16387, 4, 5, -1};
 	TvFailures	read;
 	uint8_t		bytes[TV_FAILURES_ENTRY_LEN];
@@ -269,8 +303,8 @@ test_failures(void)
 	size_t		taken = 0;
 
 	tv_failures_encode(&entry, bytes);
-	ok(memcmp(bytes, want, sizeof(want)) == 0, "bytes of a count of failures");
-	ok(tv_failures_decode(bytes, &read) == TV_OK && memcmp(&read, &entry, sizeof(entry)) == 0, "which are read");
+	ok(tv_failures_decode(bytes, &read) == TV_OK && memcmp(&read, &entry, sizeof(entry)) == 0,
+	   "an entry is read back");
 	for (size_t i = 0; i < sizeof(bytes) * 8; i++)
 	{
 		bytes[i / 8] ^= (uint8_t) (1 << (i % 8));
@@ -278,11 +312,8 @@ test_failures(void)
 		bytes[i / 8] ^= (uint8_t) (1 << (i % 8));
 	}
 	ok(taken == 0, "not with a flipped bit");
-	memset(bytes, 0, sizeof(bytes));
-	ok(tv_failures_decode(bytes, &read) == TV_OK && read.realm == 0, "zeros are a free entry");
 	tv_failures_header_encode(header);
-	ok(tv_failures_header_decode(header, sizeof(header)) == TV_OK, "the header is read");
-	ok(tv_failures_header_decode(header, sizeof(header) - 1) == TV_ERR_TRUNCATED, "not a shorter one");
+	ok(tv_failures_header_decode(header, sizeof(header) - 1) == TV_ERR_TRUNCATED, "no shorter header is");
 	header[8] = 9;
 	ok(tv_failures_header_decode(header, sizeof(header)) == TV_ERR_VERSION, "nor a newer one");
 	header[0] = 0;
@@ -310,6 +341,7 @@ main(int argc, char **argv)
 	test_refused();
 	test_objects();
 	test_header();
-	test_failures();
+	test_failures_fixture();
+	test_failures_refused();
 	return unit_done();
 }

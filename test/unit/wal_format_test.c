@@ -186,17 +186,61 @@ test_guesses(void)
 	ok(last == 18 && guess < 65536, "guesses end");
 }
 
+#define PLAIN_LEN 41			/* of each record of the fixtures */
+
 /*
- * Records that earlier versions sealed, and what was current then opens now:
- * payload and trailer, each of 41 bytes (see the fixture).
+ * One record of a fixture: what follows it there.  nonce: what a trailer that
+ * does not hold all of it leaves out is there, as the keyring and the record's
+ * place would tell.
  */
-static void
-test_fixture(void)
+static const uint8_t *
+open_fixture(const uint8_t *bytes, TvWalForm form, TvCipher cipher, size_t trailer_len)
 {
-	enum
+	static const uint8_t nonce[] = "\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab";
+	TvWalHead	head = {form, 10, 0x20, 1, 0x0abc, 3, 700, 701, 3, UINT64_C(0x1122334455667788)};
+	TvWalBlock	block = {1, 0x20, 0, 38, 0, 0, 0, 1663, 5, 16384, 9};
+	TvCipherContext *context = aligned_alloc(64, (tv_cipher_context_size(cipher) + 63) & ~(size_t) 63);
+	uint8_t		key[TV_KEY_LEN];
+	uint8_t		aad[TV_WAL_AAD_MAX];
+	uint8_t		plain[PLAIN_LEN];
+	uint8_t	   *end = tv_wal_aad_block(&block, tv_wal_aad_head(&head, aad));
+	TvWalTrailer trailer;
+	uint16_t	spare = 0;
+	size_t		used;
+	int			right = 0;
+
+	for (int i = 0; i < TV_KEY_LEN; i++)
+		key[i] = (uint8_t) (i * 7 + 1);
+	if (context == NULL || tv_cipher_init(context, cipher, key, sizeof(key)) != TV_OK)
+		abort();
+	if (form == TV_WAL_FORM_COMPACT)
 	{
-		PLAIN = 41
-	};
+		spare = (uint16_t) (bytes[0] | bytes[1] << 8);
+		bytes += 2;
+	}
+	ok(tv_wal_trailer_decode(bytes, PLAIN_LEN + trailer_len, spare, &trailer, &used) == TV_OK &&
+	   used == trailer_len && trailer.form == form && trailer.rmid == 10 && trailer.epoch == 0x0abc,
+	   "trailer of form %d with %s is read", (int) form, tv_cipher_name(cipher));
+	if (form == TV_WAL_FORM_SHORT)
+		memcpy(trailer.nonce, nonce, TV_WAL_PREFIX_LEN);
+	if (form == TV_WAL_FORM_COMPACT)
+	{
+		ok(trailer.counter == (nonce[7] | nonce[8] << 8), "with the end of the nonce's counter");
+		memcpy(trailer.nonce, nonce, TV_NONCE_LEN);
+	}
+	ok(tv_cipher_open(context, trailer.nonce, aad, (size_t) (end - aad), bytes, plain,
+					  PLAIN_LEN, trailer.tag) == TV_OK, "and its record opened");
+	for (int i = 0; i < PLAIN_LEN; i++)
+		right += plain[i] == 'A' + i;
+	ok(right == PLAIN_LEN, "to what it was");
+	free(context);
+	return bytes + PLAIN_LEN + trailer_len;
+}
+
+/* Records that earlier versions sealed, and what they opened to. */
+static void
+test_fixtures(void)
+{
 	static const struct
 	{
 		TvWalForm	form;
@@ -208,45 +252,17 @@ test_fixture(void)
 		{TV_WAL_FORM_FULL, TV_CIPHER_AES_256_CTR, 24},
 		{TV_WAL_FORM_SHORT, TV_CIPHER_AES_256_GCM, 24},
 		{TV_WAL_FORM_SHORT, TV_CIPHER_CHACHA20_POLY1305, 24},
+		{TV_WAL_FORM_COMPACT, TV_CIPHER_AES_256_GCM, 19},
+		{TV_WAL_FORM_COMPACT, TV_CIPHER_CHACHA20_POLY1305, 19},
 	};
-	uint8_t		bytes[512];
+	uint8_t		bytes[1024] = {0};
 	size_t		len = fixture_read_hex("wal_v1.hex", bytes, sizeof(bytes));
-	size_t		pos = 0;
-	uint8_t		key[TV_KEY_LEN];
+	const uint8_t *at = bytes;
 
-	for (int i = 0; i < TV_KEY_LEN; i++)
-		key[i] = (uint8_t) (i * 7 + 1);
+	len += fixture_read_hex("wal_v1_compact.hex", bytes + len, sizeof(bytes) - len);
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
-	{
-		TvWalHead	head = {kinds[k].form, 10, 0x20, 1, 0x0abc, 3, 700, 701, 3, UINT64_C(0x1122334455667788)};
-		TvWalBlock	block = {1, 0x20, 0, 38, 0, 0, 0, 1663, 5, 16384, 9};
-		TvCipherContext *context = aligned_alloc(64, (tv_cipher_context_size(kinds[k].cipher) + 63) & ~(size_t) 63);
-		uint8_t		aad[TV_WAL_AAD_MAX];
-		uint8_t		plain[PLAIN];
-		uint8_t	   *end = tv_wal_aad_block(&block, tv_wal_aad_head(&head, aad));
-		TvWalTrailer trailer;
-		size_t		size = PLAIN + kinds[k].trailer;
-		size_t		used;
-		int			right = 0;
-
-		if (context == NULL || pos + size > len ||
-			tv_cipher_init(context, kinds[k].cipher, key, sizeof(key)) != TV_OK)
-			abort();
-		ok(tv_wal_trailer_decode(bytes + pos, size, 0, &trailer, &used) == TV_OK &&
-		   used == kinds[k].trailer && trailer.form == kinds[k].form && trailer.rmid == 10 &&
-		   trailer.epoch == 0x0abc, "trailer of form %d with %s is read", (int) kinds[k].form,
-		   tv_cipher_name(kinds[k].cipher));
-		if (kinds[k].form == TV_WAL_FORM_SHORT)
-			memcpy(trailer.nonce, "\xa0\xa1\xa2\xa3\xa4\xa5\xa6", TV_WAL_PREFIX_LEN);
-		ok(tv_cipher_open(context, trailer.nonce, aad, (size_t) (end - aad), bytes + pos, plain,
-						  PLAIN, trailer.tag) == TV_OK, "and its record opened");
-		for (int i = 0; i < PLAIN; i++)
-			right += plain[i] == 'A' + i;
-		ok(right == PLAIN, "to what it was");
-		pos += size;
-		free(context);
-	}
-	ok(pos == len, "all of the fixture is read");
+		at = open_fixture(at, kinds[k].form, kinds[k].cipher, kinds[k].trailer);
+	ok(at == bytes + len, "all of the fixtures is read");
 }
 
 static void
@@ -378,7 +394,7 @@ main(void)
 	test_compact();
 	test_nonces();
 	test_guesses();
-	test_fixture();
+	test_fixtures();
 	for (size_t i = 0; i < 3; i++)
 		test_round_trip(TV_WAL_FORM_FULL, message_ciphers[i]);
 	test_round_trip(TV_WAL_FORM_SHORT, TV_CIPHER_AES_256_GCM);
