@@ -14,11 +14,9 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
@@ -35,6 +33,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/tv_depend.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 
@@ -145,24 +144,14 @@ check_alter_table(AlterTableStmt *stmt)
 static void
 check_move_extension(Oid extension, Oid schema)
 {
-	Relation	depends = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependents(ExtensionRelationId, extension, NULL);
+	Form_pg_depend row;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(ExtensionRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(extension));
-	scan = systable_beginscan(depends, DependReferenceIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((row = tv_depend_next(&walk)) != NULL)
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (form->classid == RelationRelationId && form->deptype == DEPENDENCY_EXTENSION)
-			check_leaving(form->objid, schema, false);
+		if (row->classid == RelationRelationId && row->deptype == DEPENDENCY_EXTENSION)
+			check_leaving(row->objid, schema, false);
 	}
-	systable_endscan(scan);
-	table_close(depends, AccessShareLock);
 }
 
 /* A table takes its indexes and sequences with it, but no partitions. */

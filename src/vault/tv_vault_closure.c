@@ -17,7 +17,6 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "common/hashfn.h"
@@ -28,6 +27,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/tv_depend.h"
 #include "base/tv_hot.h"
 #include "page/tv_page_decide.h"
 
@@ -85,26 +85,15 @@ fresh_table(void)
 static Oid
 owner_of_toast(Oid toast)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependencies(RelationRelationId, toast, NULL);
+	Form_pg_depend row;
 	Oid			owner = InvalidOid;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(toast));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((row = tv_depend_next(&walk)) != NULL)
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (form->refclassid == RelationRelationId && form->deptype == DEPENDENCY_INTERNAL)
-			owner = form->refobjid;
+		if (row->refclassid == RelationRelationId && row->deptype == DEPENDENCY_INTERNAL)
+			owner = row->refobjid;
 	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
 	return owner;
 }
 

@@ -7,25 +7,21 @@
  * handed the table's rows by the server.  From the function, pg_depend is
  * followed to whatever uses it, and from there to the relations that own that.
  * What a function's body calls by name is not in pg_depend, unless it was
- * written in the standard's form (BEGIN ATOMIC).
+ * written in the standard's form (BEGIN ATOMIC).  What is made by the command
+ * at hand counts, hence SnapshotSelf.
  */
 #include "vault/tv_vault_internal.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/dependency.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
+
+#include "base/tv_depend.h"
 
 typedef struct Search
 {
-	Relation	depend;
 	ObjectAddresses *seen;
 	List	   *queue;			/* of ObjectAddress */
 	List	   *found;			/* OIDs of protected relations */
@@ -50,52 +46,35 @@ visit(Search *search, Oid class, Oid object)
 	search->queue = lappend(search->queue, copy);
 }
 
-/* One side of pg_depend: where the object stands, and what is seen from there. */
-typedef struct Direction
-{
-	Oid			index;
-	AttrNumber	class;
-	AttrNumber	object;
-	bool		owners;			/* what it is part of; else what uses it */
-} Direction;
-
-static const Direction users = {
-	DependReferenceIndexId, Anum_pg_depend_refclassid, Anum_pg_depend_refobjid, false
-};
-static const Direction owners = {
-	DependDependerIndexId, Anum_pg_depend_classid, Anum_pg_depend_objid, true
-};
-
 /*
- * What is made by the command at hand counts.  A relation that is not protected
- * is used by its row type only: what runs for it does not run for what refers
- * to it.
+ * What uses the object.  A relation that is not protected is used by its row
+ * type only: what runs for it does not run for what refers to it.
  */
 static void
-visit_neighbours(Search *search, const ObjectAddress *object, const Direction *direction)
+visit_users(Search *search, const ObjectAddress *object)
 {
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependents(object->classId, object->objectId, SnapshotSelf);
+	Form_pg_depend row;
 
-	ScanKeyInit(&key[0], direction->class, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(object->classId));
-	ScanKeyInit(&key[1], direction->object, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(object->objectId));
-	scan = systable_beginscan(search->depend, direction->index, true, SnapshotSelf, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((row = tv_depend_next(&walk)) != NULL)
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (!direction->owners)
-		{
-			if (object->classId != RelationRelationId || form->classid == TypeRelationId)
-				visit(search, form->classid, form->objid);
-		}
-		else if (form->deptype == DEPENDENCY_AUTO || form->deptype == DEPENDENCY_INTERNAL)
-			visit(search, form->refclassid, form->refobjid);
+		if (object->classId != RelationRelationId || row->classid == TypeRelationId)
+			visit(search, row->classid, row->objid);
 	}
-	systable_endscan(scan);
+}
+
+/* What the object is part of. */
+static void
+visit_owners(Search *search, const ObjectAddress *object)
+{
+	TvDepend	walk = tv_dependencies(object->classId, object->objectId, SnapshotSelf);
+	Form_pg_depend row;
+
+	while ((row = tv_depend_next(&walk)) != NULL)
+	{
+		if (row->deptype == DEPENDENCY_AUTO || row->deptype == DEPENDENCY_INTERNAL)
+			visit(search, row->refclassid, row->refobjid);
+	}
 }
 
 /* Protected relations that run the object; only the first one unless all. */
@@ -104,7 +83,6 @@ search_users(Oid class, Oid start, bool all)
 {
 	Search		search = {0};
 
-	search.depend = table_open(DependRelationId, AccessShareLock);
 	search.seen = new_object_addresses();
 	visit(&search, class, start);
 
@@ -113,12 +91,11 @@ search_users(Oid class, Oid start, bool all)
 	{
 		ObjectAddress *object = list_nth(search.queue, i);
 
-		visit_neighbours(&search, object, &users);
+		visit_users(&search, object);
 		if (object->classId != ProcedureRelationId && object->classId != RelationRelationId)
-			visit_neighbours(&search, object, &owners);
+			visit_owners(&search, object);
 	}
 	free_object_addresses(search.seen);
-	table_close(search.depend, AccessShareLock);
 	return search.found;
 }
 

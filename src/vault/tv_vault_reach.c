@@ -8,15 +8,15 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_rewrite.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+
+#include "base/tv_depend.h"
 
 static bool
 lists(const TvPolicy *policy, uint32 realm, Oid object, TvObjectKind kind)
@@ -76,30 +76,21 @@ tv_vault_leaves(Oid relid, Oid schema, bool alone)
 
 /* What a rule or policy refers to. */
 static List *
-add_read(List *relations, Relation depend, Oid class, Oid object)
+add_read(List *relations, Oid class, Oid object)
 {
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependencies(class, object, NULL);
+	Form_pg_depend row;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(class));
-	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(object));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((row = tv_depend_next(&walk)) != NULL)
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (form->refclassid == RelationRelationId)
-			relations = list_append_unique_oid(relations, form->refobjid);
+		if (row->refclassid == RelationRelationId)
+			relations = list_append_unique_oid(relations, row->refobjid);
 	}
-	systable_endscan(scan);
 	return relations;
 }
 
 static List *
-add_read_by_view(List *relations, Relation depend, Oid view)
+add_read_by_view(List *relations, Oid view)
 {
 	Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -109,14 +100,14 @@ add_read_by_view(List *relations, Relation depend, Oid view)
 	ScanKeyInit(&key, Anum_pg_rewrite_ev_class, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(view));
 	scan = systable_beginscan(rewrite, RewriteRelRulenameIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		relations = add_read(relations, depend, RewriteRelationId, ((Form_pg_rewrite) GETSTRUCT(tuple))->oid);
+		relations = add_read(relations, RewriteRelationId, ((Form_pg_rewrite) GETSTRUCT(tuple))->oid);
 	systable_endscan(scan);
 	table_close(rewrite, AccessShareLock);
 	return relations;
 }
 
 static bool
-reads_realm(List *relations, Relation depend)
+reads_realm(List *relations)
 {
 	bool		found = false;
 
@@ -128,7 +119,7 @@ reads_realm(List *relations, Relation depend)
 		if (tv_vault_protects(relid))
 			found = true;
 		else if (get_rel_relkind(relid) == RELKIND_VIEW)
-			relations = add_read_by_view(relations, depend, relid);
+			relations = add_read_by_view(relations, relid);
 	}
 	return found;
 }
@@ -136,11 +127,7 @@ reads_realm(List *relations, Relation depend)
 bool
 tv_vault_view_reads(Oid view)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	bool		found = reads_realm(list_make1_oid(view), depend);
-
-	table_close(depend, AccessShareLock);
-	return found;
+	return reads_realm(list_make1_oid(view));
 }
 
 /* --- row security policies --- */
@@ -160,7 +147,6 @@ bool
 tv_vault_policies_read(Oid relid)
 {
 	Relation	policies;
-	Relation	depend;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -170,15 +156,13 @@ tv_vault_policies_read(Oid relid)
 	if (likely(!has_policies(relid)))
 		return false;
 	policies = table_open(PolicyRelationId, AccessShareLock);
-	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		relations = add_read(relations, depend, PolicyRelationId, ((Form_pg_policy) GETSTRUCT(tuple))->oid);
+		relations = add_read(relations, PolicyRelationId, ((Form_pg_policy) GETSTRUCT(tuple))->oid);
 	systable_endscan(scan);
 	/* each depends on its own table */
-	found = reads_realm(list_delete_oid(relations, relid), depend);
-	table_close(depend, AccessShareLock);
+	found = reads_realm(list_delete_oid(relations, relid));
 	table_close(policies, AccessShareLock);
 	return found;
 }

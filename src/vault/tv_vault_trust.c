@@ -14,7 +14,6 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
@@ -31,6 +30,7 @@
 #include "utils/relcache.h"
 #include "utils/syscache.h"
 
+#include "base/tv_depend.h"
 #include "vault/tv_vault_internal.h"
 
 /* --- shown --- */
@@ -144,23 +144,16 @@ is_foreign(Oid function)
 
 /* Functions that an object refers to. */
 static List *
-add_functions(List *functions, Relation depend, Oid class, Oid object)
+add_functions(List *functions, Oid class, Oid object)
 {
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependencies(class, object, NULL);
+	Form_pg_depend row;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(class));
-	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((row = tv_depend_next(&walk)) != NULL)
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		if (form->refclassid == ProcedureRelationId && is_foreign(form->refobjid))
-			functions = list_append_unique_oid(functions, form->refobjid);
+		if (row->refclassid == ProcedureRelationId && is_foreign(row->refobjid))
+			functions = list_append_unique_oid(functions, row->refobjid);
 	}
-	systable_endscan(scan);
 	return functions;
 }
 
@@ -189,31 +182,22 @@ relation_of_rule(Oid rule)
 static void
 find_dependents(Oid table, List **functions, List **copies)
 {
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependents(RelationRelationId, table, NULL);
+	Form_pg_depend row;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
-	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((row = tv_depend_next(&walk)) != NULL)
 	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 		Oid			relid;
 
-		if (form->classid != RewriteRelationId)
+		if (row->classid != RewriteRelationId)
 		{
-			*functions = add_functions(*functions, depend, form->classid, form->objid);
+			*functions = add_functions(*functions, row->classid, row->objid);
 			continue;
 		}
-		relid = relation_of_rule(form->objid);
+		relid = relation_of_rule(row->objid);
 		if (get_rel_relkind(relid) == RELKIND_MATVIEW && !tv_vault_protects(relid))
 			*copies = list_append_unique_oid(*copies, relid);
 	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
 }
 
 /* A column of type lo refers to large objects (contrib/lo). */

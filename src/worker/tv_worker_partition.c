@@ -10,26 +10,22 @@
  */
 #include "worker/tv_worker_internal.h"
 
-#include "access/genam.h"
 #include "access/relation.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/tv_depend.h"
 #include "base/tv_report.h"
 #include "page/tv_page_decide.h"
 
@@ -42,25 +38,12 @@ static ProcessUtility_hook_type next_utility = NULL;
 static bool
 has_mark(Oid table, Oid method)
 {
-	Relation	pg_depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData key[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	TvDepend	walk = tv_dependencies(RelationRelationId, table, NULL);
+	Form_pg_depend row;
 	bool		found = false;
 
-	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(table));
-	scan = systable_beginscan(pg_depend, DependDependerIndexId, true, NULL, 2, key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
-
-		found = form->refclassid == AccessMethodRelationId && form->refobjid == method;
-	}
-	systable_endscan(scan);
-	table_close(pg_depend, AccessShareLock);
+	while ((row = tv_depend_next(&walk)) != NULL)
+		found |= row->refclassid == AccessMethodRelationId && row->refobjid == method;
 	return found;
 }
 
