@@ -12,13 +12,13 @@ CREATE PROCEDURE tde_vault.encrypt_tablespace(name text, cipher text DEFAULT NUL
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_encrypt_tablespace';
 COMMENT ON PROCEDURE tde_vault.encrypt_tablespace(text, text) IS
-    'encrypt what is new in a tablespace';
+    'encrypt a tablespace: what is new there at once, what exists in place';
 
 CREATE PROCEDURE tde_vault.decrypt_tablespace(name text)
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_decrypt_tablespace';
 COMMENT ON PROCEDURE tde_vault.decrypt_tablespace(text) IS
-    'no longer encrypt what is new in a tablespace';
+    'end the encryption of a tablespace: what is encrypted only because of it is decrypted in place';
 
 CREATE FUNCTION tde_vault.tablespace_scopes(
     OUT tablespace oid, OUT cipher text, OUT master_id text, OUT since timestamptz)
@@ -30,10 +30,10 @@ CREATE PROCEDURE tde_vault.encrypt_database(database text DEFAULT NULL)
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_encrypt_database';
 COMMENT ON PROCEDURE tde_vault.encrypt_database(text) IS
-    'encrypt what is new in a database, and what exists in this one';
+    'encrypt a database: what is new in it at once, what exists in place';
 
 CREATE PROCEDURE tde_vault.decrypt_database(database text DEFAULT NULL)
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'tv_sql_decrypt_database';
 COMMENT ON PROCEDURE tde_vault.decrypt_database(text) IS
-    'no longer encrypt what is new in a database';
+    'end the encryption of a database: what is encrypted only because of it is decrypted in place';

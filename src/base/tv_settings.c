@@ -56,8 +56,8 @@ show_nothing(void)
 	return "";
 }
 
-void
-tv_settings_init(void)
+static void
+define_encryption(void)
 {
 	DefineCustomStringVariable("tde_vault.key_provider",
 							   "URI of the default key provider.",
@@ -101,6 +101,11 @@ tv_settings_init(void)
 							10000, 100, 600000,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+}
+
+static void
+define_vault(void)
+{
 	DefineCustomIntVariable("tde_vault.unlock_timeout",
 							"A realm that a session has unlocked locks itself again after that time.",
 							NULL,
@@ -129,6 +134,20 @@ tv_settings_init(void)
 							15 * 60, 1, 30 * 24 * 3600,
 							PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("tde_vault.unlock_ticket",
+							   "Unlock ticket, given when a session is started.",
+							   "Made by tde_vault.create_unlock_ticket(), for programs such as pg_dump.",
+							   &tv_setting_unlock_ticket,
+							   NULL,
+							   PGC_BACKEND,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, show_nothing);
+}
+
+/* None is for SET: what is audited is not the session's to decide. */
+static void
+define_audit(void)
+{
 	DefineCustomStringVariable("tde_vault.audit_directory",
 							   "Directory of the audit log.",
 							   "A relative path is taken from the data directory.",
@@ -143,10 +162,9 @@ tv_settings_init(void)
 							64 * 1024, 1024, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB,
 							NULL, NULL, NULL);
-	/* not for SET: what is audited is not the session's to decide */
 	DefineCustomBoolVariable("tde_vault.audit_reads",
 							 "Audit reads of tables outside realms.",
-							 "Inside realms everything is audited.",
+							 "Inside realms they are, unless tde_vault.audit_realm_reads is off.",
 							 &tv_setting_audit_reads,
 							 false,
 							 PGC_SIGHUP, 0,
@@ -172,6 +190,11 @@ tv_settings_init(void)
 							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+}
+
+static void
+define_worker(void)
+{
 	DefineCustomIntVariable("tde_vault.max_workers",
 							"How many background workers encrypt, decrypt and rotate at a time.",
 							"They count towards max_worker_processes.",
@@ -200,13 +223,14 @@ tv_settings_init(void)
 							0, 0, 36500,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
-	DefineCustomStringVariable("tde_vault.unlock_ticket",
-							   "Unlock ticket, given when a session is started.",
-							   "Made by tde_vault.create_unlock_ticket(), for programs such as pg_dump.",
-							   &tv_setting_unlock_ticket,
-							   NULL,
-							   PGC_BACKEND,
-							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   NULL, NULL, show_nothing);
+}
+
+void
+tv_settings_init(void)
+{
+	define_encryption();
+	define_vault();
+	define_audit();
+	define_worker();
 	MarkGUCPrefixReserved("tde_vault");
 }

@@ -27,7 +27,9 @@ extern int	tv_setting_provider_timeout;
 
 /* A realm that was unlocked locks itself again after that many seconds. */
 extern int	tv_setting_unlock_timeout;
-extern int	tv_setting_password_memory;	/* kB */
+
+/* Memory that checking a vault password takes, in kB. */
+extern int	tv_setting_password_memory;
 
 /* That many wrong passwords lock a user out of a realm, for seconds. */
 extern int	tv_setting_max_failed_unlocks;
@@ -39,7 +41,7 @@ extern char *tv_setting_audit_directory;
 /* Size of a file of the audit log before the next is begun, in kB. */
 extern int	tv_setting_audit_file_size;
 
-/* Audit what happens to tables outside realms?  Inside, everything is. */
+/* Audit what happens to tables outside realms? */
 extern bool tv_setting_audit_reads;
 extern bool tv_setting_audit_writes;
 extern bool tv_setting_audit_ddl;

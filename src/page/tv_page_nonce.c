@@ -17,13 +17,13 @@
 #include "base/tv_shmem.h"
 #include "crypto/tv_kdf.h"
 
-#define SALT_LEN TV_NONCE_PREFIX_LEN
+#define PREFIX_LEN TV_NONCE_PREFIX_LEN
 #define COUNTER_MAX ((UINT64CONST(1) << 40) - 1)
 
 typedef struct NonceShared
 {
 	pg_atomic_uint64 counter;
-	uint8		salt[SALT_LEN];
+	uint8		prefix[PREFIX_LEN];
 } NonceShared;
 
 static NonceShared *shared = NULL;
@@ -33,7 +33,7 @@ init_shared(void *memory)
 {
 	shared = memory;
 	pg_atomic_init_u64(&shared->counter, 0);
-	if (tv_random(shared->salt, SALT_LEN) != TV_OK)
+	if (tv_random(shared->prefix, PREFIX_LEN) != TV_OK)
 		ereport(FATAL,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not get random bytes for nonces")));
@@ -60,13 +60,13 @@ tv_page_next_nonce(uint8_t nonce[TV_NONCE_LEN])
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("nonces of this server start are used up"),
 				 errhint("The server restarts by itself and draws new ones.")));
-	memcpy(nonce, shared->salt, SALT_LEN);
-	for (int i = 0; i < TV_NONCE_LEN - SALT_LEN; i++)
-		nonce[SALT_LEN + i] = (uint8_t) (counter >> (8 * i));
+	memcpy(nonce, shared->prefix, PREFIX_LEN);
+	for (int i = 0; i < TV_NONCE_LEN - PREFIX_LEN; i++)
+		nonce[PREFIX_LEN + i] = (uint8_t) (counter >> (8 * i));
 }
 
 const uint8_t *
 tv_page_nonce_prefix(void)
 {
-	return shared->salt;
+	return shared->prefix;
 }
