@@ -276,14 +276,14 @@ test_hang(void)
 
 	tv_provider_timeout_ms = 300;
 	pid = hang_softhsm(&fd);
-	start = now_ms();
 	ok_status(tv_provider_open(hsm_uri("alpha"), "mek", NULL, false, &p, &err),
-			  TV_ERR_UNAVAILABLE, &err, "opening at a module that hangs");
-	ok(now_ms() - start >= 290 && now_ms() - start < 900, "takes the timeout");
-	start = now_ms();
+			  TV_ERR_UNAVAILABLE, &err, "opening at a module that hangs ends");
+	/* if the next attempt waited, the alarm would end this program */
+	tv_provider_timeout_ms = 3600 * 1000;
+	alarm(60);
 	ok_status(tv_provider_open(hsm_uri("alpha"), "mek", NULL, false, &p, &err),
-			  TV_ERR_UNAVAILABLE, &err, "the next attempt");
-	ok(now_ms() - start < 100, "fails at once");
+			  TV_ERR_UNAVAILABLE, &err, "the next attempt does not wait");
+	alarm(0);
 	close(fd);
 	waitpid(pid, NULL, 0);
 	tv_provider_timeout_ms = TV_PROVIDER_TIMEOUT_DEFAULT_MS;
