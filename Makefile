@@ -20,7 +20,7 @@ PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -std=gnu11 -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-suggest-attribute=format \
 	-fno-plt
-SHLIB_LINK = -lcrypto -lIPSec_MB -largon2 -lp11 -lZydis -lgfshare \
+SHLIB_LINK = -lcrypto -lIPSec_MB -lsodium -lp11 -lZydis -lgfshare \
 	-Wl,--version-script=src/tde_vault.map -Wl,-z,now
 
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
@@ -49,7 +49,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/ext/*.sql))
 
 # Debian packages: to build, to run, to test.
 DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap postgresql-15-cron pgbackrest \
-	build-essential libssl-dev libgcrypt20-dev libipsec-mb-dev libargon2-dev \
+	build-essential libssl-dev libgcrypt20-dev libipsec-mb-dev libsodium-dev libargon2-dev \
 	libgfshare-dev libp11-dev libp11-kit-dev libzydis-dev softhsm2 opensc clang libclang-rt-14-dev valgrind \
 	libipc-run-perl procps
 

@@ -260,9 +260,10 @@ tv_cipher_done(TvCipherContext *ctx)
 
 /*
  * The checks seal and open have in common: a live context, pointers where
- * bytes are expected, and a length the mode allows.
+ * bytes are expected, and a length the mode allows.  Inline, for its arguments
+ * are more than registers hold.
  */
-static const TvCipherOps *
+static inline __attribute__((always_inline)) const TvCipherOps *
 checked_ops(const TvCipherContext *ctx, const uint8_t *iv,
 			const uint8_t *aad, size_t aadlen,
 			const uint8_t *in, const uint8_t *out, size_t len,

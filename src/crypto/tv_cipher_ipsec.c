@@ -146,12 +146,12 @@ gcm_open(const void *schedule, const uint8_t *iv,
 					   aad, aadlen, computed, TV_TAG_LEN);
 	tv_secret_wipe(&state, sizeof(state));
 	status = call_status();
-	if (status == TV_OK && CRYPTO_memcmp(computed, tag, TV_TAG_LEN) != 0)
-		status = TV_ERR_AUTH;
+	if (status == TV_OK && CRYPTO_memcmp(computed, tag, TV_TAG_LEN) == 0)
+		return TV_OK;
 
 	/* the right tag of a forged message is as good as a forgery */
 	tv_secret_wipe(computed, sizeof(computed));
-	return status;
+	return status == TV_OK ? TV_ERR_AUTH : status;
 }
 
 /*

@@ -2,23 +2,18 @@
  * tv_kdf.c
  *	  Key derivation, hashes and random numbers.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "crypto/tv_kdf.h"
 
-#include <argon2.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
-#include <string.h>
-#include <sys/mman.h>
+#include <sodium.h>
+#include <sys/prctl.h>
 
 #include "base/tv_secret.h"
-#include "crypto/tv_kdf_impl.h"
 
 #define HKDF_MAX (255 * TV_MAC_LEN)
 
@@ -108,86 +103,28 @@ tv_random(uint8_t *out, size_t len)
 }
 
 /*
- * Argon2's memory: a mapping of its own, not in core dumps, gone after a
- * fork.  It is too large to insist on locking it.  It is read at random, a
- * kilobyte at a time: in huge pages, if the system has any, that takes two
- * thirds of the time.
+ * While a password is stretched, memory that would let guesses at it be tried
+ * without that work is the library's, and would be in a core dump.  So there is
+ * none meanwhile (prctl(2), PR_SET_DUMPABLE).
  */
-static int
-argon2_allocate(uint8_t **memory, size_t bytes)
+static bool
+forbid_core_dump(void)
 {
-	void	   *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-						 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		return ARGON2_MEMORY_ALLOCATION_ERROR;
-	if (madvise(p, bytes, MADV_DONTDUMP) != 0 ||
-		madvise(p, bytes, MADV_WIPEONFORK) != 0)
-	{
-		munmap(p, bytes);
-		return ARGON2_MEMORY_ALLOCATION_ERROR;
-	}
-	(void) madvise(p, bytes, MADV_HUGEPAGE);
-	(void) mlock(p, bytes);
-	*memory = p;
-	return ARGON2_OK;
+	return prctl(PR_GET_DUMPABLE) == 1 && prctl(PR_SET_DUMPABLE, 0) == 0;
 }
 
 static void
-argon2_release(uint8_t *memory, size_t bytes)
+allow_core_dump(bool allowed)
 {
-	tv_secret_wipe(memory, bytes);
-	munmap(memory, bytes);
+	if (allowed)
+		(void) prctl(PR_SET_DUMPABLE, 1);
 }
 
 /*
- * Argon2id with all its inputs, one lane after the other: glibc locks memory
- * and guards system calls for good once a thread was started, also in all that
- * is forked later, and the postmaster comes by here.
- */
-TvStatus
-tv_argon2id_full(const TvArgon2Input *input, uint8_t *out, size_t outlen)
-{
-	argon2_context ctx;
-	int			rc;
-
-	if ((input->password == NULL && input->passlen > 0) ||
-		input->salt == NULL || input->saltlen < ARGON2_MIN_SALT_LENGTH ||
-		input->passlen > UINT32_MAX || input->saltlen > UINT32_MAX ||
-		out == NULL || outlen < ARGON2_MIN_OUTLEN || outlen > UINT32_MAX)
-		return TV_ERR_INVALID_ARGUMENT;
-
-	memset(&ctx, 0, sizeof(ctx));
-	ctx.out = out;
-	ctx.outlen = (uint32_t) outlen;
-	ctx.pwd = (uint8_t *) input->password;
-	ctx.pwdlen = (uint32_t) input->passlen;
-	ctx.salt = (uint8_t *) input->salt;
-	ctx.saltlen = (uint32_t) input->saltlen;
-	ctx.secret = (uint8_t *) input->secret;
-	ctx.secretlen = (uint32_t) input->secretlen;
-	ctx.ad = (uint8_t *) input->ad;
-	ctx.adlen = (uint32_t) input->adlen;
-	ctx.t_cost = input->passes;
-	ctx.m_cost = input->memory_kib;
-	ctx.lanes = input->lanes;
-	ctx.threads = 1;
-	ctx.version = ARGON2_VERSION_13;
-	ctx.allocate_cbk = argon2_allocate;
-	ctx.free_cbk = argon2_release;
-	ctx.flags = ARGON2_DEFAULT_FLAGS;	/* password and secret are the caller's */
-
-	rc = argon2id_ctx(&ctx);
-	if (rc == ARGON2_OK)
-		return TV_OK;
-	tv_secret_wipe(out, outlen);
-	if (rc == ARGON2_MEMORY_ALLOCATION_ERROR)
-		return TV_ERR_NO_MEMORY;
-	return TV_ERR_INVALID_ARGUMENT;
-}
-
-/*
- * Argon2id of a password and a salt.
+ * Argon2id by libsodium, which has the instructions of newer processors for it,
+ * and starts no thread: glibc locks memory and guards system calls for good once
+ * one was started, also in all that is forked later, and the postmaster comes by
+ * here.  See decision 0040.
  */
 TvStatus
 tv_argon2id(const uint8_t *password, size_t passlen,
@@ -195,11 +132,24 @@ tv_argon2id(const uint8_t *password, size_t passlen,
 			uint32_t memory_kib, uint32_t passes, uint32_t lanes,
 			uint8_t *out, size_t outlen)
 {
-	TvArgon2Input input = {
-		.password = password, .passlen = passlen,
-		.salt = salt, .saltlen = saltlen,
-		.memory_kib = memory_kib, .passes = passes, .lanes = lanes,
-	};
+	size_t		memory = (size_t) memory_kib * 1024;
+	bool		dumpable;
+	int			rc;
 
-	return tv_argon2id_full(&input, out, outlen);
+	if ((password == NULL && passlen > 0) || passlen > crypto_pwhash_argon2id_PASSWD_MAX ||
+		salt == NULL || saltlen != crypto_pwhash_argon2id_SALTBYTES || lanes != 1 ||
+		passes < crypto_pwhash_argon2id_OPSLIMIT_MIN ||
+		memory < crypto_pwhash_argon2id_MEMLIMIT_MIN ||
+		out == NULL || outlen < crypto_pwhash_argon2id_BYTES_MIN)
+		return TV_ERR_INVALID_ARGUMENT;
+	if (sodium_init() < 0)
+		return TV_ERR_INTERNAL;
+	dumpable = forbid_core_dump();
+	rc = crypto_pwhash_argon2id(out, outlen, (const char *) password, passlen, salt, passes,
+								memory, crypto_pwhash_argon2id_ALG_ARGON2ID13);
+	allow_core_dump(dumpable);
+	if (rc == 0)
+		return TV_OK;
+	tv_secret_wipe(out, outlen);
+	return TV_ERR_NO_MEMORY;	/* the arguments are good */
 }

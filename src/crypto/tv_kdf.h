@@ -46,8 +46,9 @@ extern bool tv_equal_secret(const void *a, const void *b, size_t n);
 extern TvStatus tv_random(uint8_t *out, size_t len);
 
 /*
- * Argon2id, RFC 9106, version 0x13: memory in KiB, lanes one after the other.
- * Works in memory it wipes itself.
+ * Argon2id, RFC 9106, version 0x13: memory in KiB (at least 8), saltlen 16, lanes
+ * 1, outlen at least 16.  TV_ERR_NO_MEMORY, TV_ERR_INVALID_ARGUMENT.  No core
+ * dump can be had of the process meanwhile.
  */
 extern TvStatus tv_argon2id(const uint8_t *password, size_t passlen,
 							const uint8_t *salt, size_t saltlen,

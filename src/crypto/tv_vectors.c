@@ -233,6 +233,17 @@ const TvHmacVector tv_hmac_vectors[] = {
 	{NULL, NULL, NULL, NULL},
 };
 
-/* RFC 9106, section 5.3 */
-const char tv_argon2id_vector[] =
-"0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659";
+/* libsodium, test/default/pwhash_argon2id.c, its seventh: RFC 9106's has four lanes */
+const TvArgon2Vector tv_argon2id_vector = {
+	"b540beb016a5366524d4605156493f9874514a5aa58818cd0c6dfffaa9e90205f17b",
+	"44071f6d181561670bda728d43fb79b4",
+	1593, 1,
+	"7fb72409b0987f8190c3729710e98c3f80c5a8727d425fdcde7f3644d467fe97"
+	"3f5b5fee683bd3fce812cb9ae5e9921a2d06c2f1905e4e839692f2b934b682f1"
+	"1a2fe2b90482ea5dd234863516dba6f52dc0702d324ec77d860c2e181f84472b"
+	"d7104fedce071ffa93c5309494ad51623d214447a7b2b1462dc7d5d55a1f6fd5"
+	"b54ce024118d86f0c6489d16545aaa87b6689dad9f2fb47fda9894f8e12b87d9"
+	"78b483ccd4cc5fd9595cdc7a818452f915ce2f7df95ec12b1c72e3788d473441"
+	"d884f9748eb14703c21b45d82fd667b85f5b2d98c13303b3fe76285531a826b6"
+	"fc0fe8e3dddecf"
+};

@@ -38,10 +38,20 @@ typedef struct TvHmacVector
 	const char *mac;
 } TvHmacVector;
 
+/* Argon2id with one lane; hex. */
+typedef struct TvArgon2Vector
+{
+	const char *password;
+	const char *salt;
+	uint32_t	memory_kib;
+	uint32_t	passes;
+	const char *hash;
+} TvArgon2Vector;
+
 extern const TvCipherVector tv_cipher_vectors[];
 extern const TvHkdfVector tv_hkdf_vectors[];
 extern const TvHmacVector tv_hmac_vectors[];
-extern const char tv_argon2id_vector[];
+extern const TvArgon2Vector tv_argon2id_vector;
 
 /* Decode; returns the number of bytes, 0 if they do not fit. */
 extern size_t tv_vector_bytes(const char *hex, uint8_t *out, size_t cap);
