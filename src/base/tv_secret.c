@@ -19,9 +19,9 @@
 #endif
 #include "base/tv_secret.h"
 
-#include <openssl/crypto.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -255,13 +255,14 @@ tv_secret_free(void *ptr)
 }
 
 /*
- * Overwrite n bytes in a way the compiler keeps.
+ * Overwrite n bytes in a way the compiler keeps: by the C library, as sealing and
+ * opening a message do it, and OPENSSL_cleanse() takes an instruction a byte or two.
  */
 void
 tv_secret_wipe(void *ptr, size_t n)
 {
 	if (ptr != NULL && n > 0)
-		OPENSSL_cleanse(ptr, n);
+		explicit_bzero(ptr, n);
 }
 
 /*

@@ -21,7 +21,7 @@ extern void *tv_secret_alloc(size_t size);
 /* Wipe and release.  NULL is ignored. */
 extern void tv_secret_free(void *ptr);
 
-/* Overwrite n bytes in a way the compiler keeps (OPENSSL_cleanse). */
+/* Overwrite n bytes in a way the compiler keeps (explicit_bzero). */
 extern void tv_secret_wipe(void *ptr, size_t n);
 
 /* Did every page obtained so far by this process get locked in memory? */

@@ -12,21 +12,6 @@
  */
 #define AHEAD 16384
 
-_Static_assert(TV_WAL_PREFIX_LEN == 7 && TV_WAL_COUNTER_LEN == 5 && TV_NONCE_LEN == 12,
-			   "layout of a nonce");
-
-void
-tv_wal_nonce(const uint8_t prefix[TV_WAL_PREFIX_LEN], uint64_t counter,
-			 uint8_t nonce[TV_NONCE_LEN])
-{
-	uint64_t	high = 0;
-
-	memcpy(&high, prefix, TV_WAL_PREFIX_LEN);
-	high = le64toh(high) + (counter >> 40);
-	(void) tv_wal_put64(nonce, (high & 0xffffffffffffff) | counter << 56);
-	(void) tv_wal_put32(nonce + 8, (uint32_t) (counter >> 8));
-}
-
 uint64_t
 tv_wal_counter_at(uint64_t lsn)
 {

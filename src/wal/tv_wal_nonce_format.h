@@ -19,8 +19,21 @@
 
 #define TV_WAL_COUNTER_UNIT 64	/* bytes of WAL; on disk, so to say */
 
-extern void tv_wal_nonce(const uint8_t prefix[TV_WAL_PREFIX_LEN], uint64_t counter,
-						 uint8_t nonce[TV_NONCE_LEN]);
+_Static_assert(TV_WAL_PREFIX_LEN == 7 && TV_WAL_COUNTER_LEN == 5 && TV_NONCE_LEN == 12,
+			   "layout of a nonce");
+
+/* Inline, as it is part of each record that is written or read. */
+static inline void
+tv_wal_nonce(const uint8_t prefix[TV_WAL_PREFIX_LEN], uint64_t counter,
+			 uint8_t nonce[TV_NONCE_LEN])
+{
+	uint64_t	high = 0;
+
+	memcpy(&high, prefix, TV_WAL_PREFIX_LEN);
+	high = le64toh(high) + (counter >> 40);
+	(void) tv_wal_put64(nonce, (high & 0xffffffffffffff) | counter << 56);
+	(void) tv_wal_put32(nonce + 8, (uint32_t) (counter >> 8));
+}
 
 /* The counter that a position in WAL is to have reached. */
 extern uint64_t tv_wal_counter_at(uint64_t lsn);

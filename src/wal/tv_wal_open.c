@@ -12,14 +12,14 @@
 #include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_record.h"
 
-/* Which way between the parts of the record and one piece of memory? */
+/* Which way between the parts of the record and one piece of memory?  Known when compiled. */
 typedef enum Direction
 {
 	GATHER,
 	SCATTER
 } Direction;
 
-static uint8 *
+static inline uint8 *
 move(char *part, size_t len, uint8 *pos, Direction direction)
 {
 	if (direction == GATHER)
@@ -37,7 +37,7 @@ move(char *part, size_t len, uint8 *pos, Direction direction)
  * more).  A process that recovers seals nothing, so they stay there until the
  * next record is opened.
  */
-static void
+static pg_attribute_always_inline void
 move_payload(DecodedXLogRecord *record, uint32 main_len, uint8 *pos, Direction direction)
 {
 	for (int i = 0; i <= record->max_block_id; i++)
