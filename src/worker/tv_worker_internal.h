@@ -48,11 +48,14 @@ extern bool tv_worker_start(const char *function, const char *name, Datum argume
 extern void tv_worker_check_state(const char *what);
 
 /* The steps of a switch; relations are locked exclusively.  Throw ERROR. */
+/* Has the file a key of this database, or had it one? */
+extern bool tv_worker_has_key(const RelFileNode *node, TvKeyringFile *known);
 extern uint64 tv_worker_key_of(Relation rel, TvCipher cipher, bool *released);
 extern uint64 tv_worker_choose_key(Relation rel, TvCipher cipher);
 /* The table, its TOAST table (locked), the indexes of both. */
 extern List *tv_worker_family(Relation rel, LOCKMODE lock);
-extern void tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher);
+/* work: of the key, if the file has one of its own. */
+extern void tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher, uint16 work);
 extern void tv_worker_seal_family(Relation rel, TvCipher cipher);
 extern void tv_worker_adopt_sequences(Oid table);
 

@@ -112,15 +112,16 @@ seal_index_in(Oid relid, TvCipher cipher)
 	Relation	table = OidIsValid(tableid) ? try_relation_open(tableid, AccessExclusiveLock) : NULL;
 	Relation	rel = table ? try_relation_open(relid, AccessExclusiveLock) : NULL;
 	bool		due = rel != NULL && !is_sealed(&rel->rd_node);
+	TvKeyringFile known;
 	uint64		key;
 	TvError		err;
 
 	if (due)
 	{
 		CheckTableNotInUse(table, "ALTER TABLESPACE");
-		key = tv_worker_choose_key(table, cipher);
+		key = tv_worker_choose_key(tv_worker_has_key(&rel->rd_node, &known) ? rel : table, cipher);
 		check(tv_keyring_set_work(key, TV_WORK_PENDING, InvalidXLogRecPtr, &err), &err);
-		tv_worker_seal_file(relid, key, cipher);
+		tv_worker_seal_file(relid, key, cipher, TV_WORK_PENDING);
 		check(tv_keyring_flush(&err), &err);
 		tv_worker_wake_at_commit();
 	}

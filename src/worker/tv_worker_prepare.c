@@ -128,14 +128,16 @@ forget_all(void)
 	keys = NIL;
 }
 
-/* Has the file a sidecar that is in use? */
+/* Has the file a sidecar that is in use, or is another key's? */
 static bool
-is_in_use(const RelFileNode *node, bool *known)
+is_in_use(const RelFileNode *node, uint64 key, bool *known)
 {
 	TvKeyringFile file;
 
 	*known = tv_keyring_lookup(node, &file);
-	return *known && !file.plain && !file.released && !file.unlogged && tv_cipher_has_nonce(file.cipher);
+	return *known &&
+		(file.key != key ||
+		 (!file.plain && !file.released && !file.unlogged && tv_cipher_has_nonce(file.cipher)));
 }
 
 /* A step; returns whether there is one more to do. */
@@ -147,7 +149,7 @@ do_step(Relation rel, uint64 key, Prepared **one)
 	BlockNumber first;
 	bool		known;
 
-	if (is_in_use(&node, &known))
+	if (is_in_use(&node, key, &known))
 		return false;
 	if (*one == NULL || !RelFileNodeEquals((*one)->node, node))
 		*one = NULL;			/* rewritten meanwhile */

@@ -223,20 +223,48 @@ tv_worker_family(Relation rel, LOCKMODE lock)
 
 /* --- encryption ------------------------------------------------------------------ */
 
+bool
+tv_worker_has_key(const RelFileNode *node, TvKeyringFile *known)
+{
+	TvKeyringKey key;
+
+	return tv_keyring_lookup(node, known) && tv_keyring_key(known->key, 0, &key) &&
+		key.database == MyDatabaseId;
+}
+
+/* Has an index one that a tablespace sealed while its table was plain? */
+static bool
+index_has_key(Relation rel, TvKeyringFile *known)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found = tv_worker_has_key(&index->rd_node, known);
+		index_close(index, AccessShareLock);
+		if (found)
+			break;
+	}
+	list_free(indexes);
+	return found;
+}
+
 /* *released: it was decrypted, and is to get a new version of the key it had. */
 uint64
 tv_worker_key_of(Relation rel, TvCipher cipher, bool *released)
 {
 	TvKeyringFile known;
-	TvKeyringKey key;
 	TvKeyringScope scope;
 	uint64		id;
 	TvCipher	actual;
 	TvError		err;
 
 	*released = false;
-	if (tv_keyring_lookup(&rel->rd_node, &known) && tv_keyring_key(known.key, 0, &key) &&
-		key.database == MyDatabaseId)
+	if (tv_worker_has_key(&rel->rd_node, &known) || index_has_key(rel, &known))
 	{
 		*released = known.released;
 		return known.key;
@@ -252,16 +280,10 @@ tv_worker_key_of(Relation rel, TvCipher cipher, bool *released)
 	return id;
 }
 
-/*
- * The key to encrypt with.  A table that was decrypted gets a new version of
- * the key it had: log that recovery may read is sealed under that key.
- */
-uint64
-tv_worker_choose_key(Relation rel, TvCipher cipher)
+static void
+renew_key(uint64 id, TvCipher cipher, bool released)
 {
 	TvKeyringKey key;
-	bool		released;
-	uint64		id = tv_worker_key_of(rel, cipher, &released);
 	uint16		epoch;
 	TvError		err;
 
@@ -269,27 +291,51 @@ tv_worker_choose_key(Relation rel, TvCipher cipher)
 		elog(ERROR, "keyring lost a table key");
 	if (released || key.cipher != cipher)
 		check(tv_keyring_add_version(id, cipher, &epoch, &err), &err);
+}
+
+/*
+ * The key to encrypt with.  A table that was decrypted gets a new version of
+ * the key it had: log that recovery may read is sealed under that key.
+ */
+uint64
+tv_worker_choose_key(Relation rel, TvCipher cipher)
+{
+	bool		released;
+	uint64		id = tv_worker_key_of(rel, cipher, &released);
+
+	renew_key(id, cipher, released);
 	return id;
 }
 
-/* From the record on, everybody seals what is written to the file. */
+/*
+ * From the record on, everybody seals what is written to the file.  One that
+ * has another key, or had one, as indexes of a table may that a tablespace
+ * sealed at different times, keeps that, for the same reason as a table.
+ */
 void
-tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher)
+tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher, uint16 work)
 {
 	Relation	rel = relation_open(relid, AccessExclusiveLock);
 	bool		permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
 	RelFileNode node = rel->rd_node;
 	TvKeyringFile known;
 	bool		is_known = tv_keyring_lookup(&node, &known);
+	bool		in_use = is_known && !known.released && !known.plain;
 	BlockNumber prepared = tv_worker_prepared(&node, key);
 	TvError		err;
 
-	if (permanent && tv_cipher_has_nonce(cipher))
+	if (!in_use && tv_worker_has_key(&node, &known) && known.key != key)
+	{
+		key = known.key;
+		check(tv_keyring_set_work(key, work, InvalidXLogRecPtr, &err), &err);
+		renew_key(key, cipher, known.released);
+	}
+	if (permanent && tv_cipher_has_nonce(cipher) && !(in_use && known.key != key))
 		tv_page_reserve_sidecar(&node, key, prepared,
 								tv_page_nblocks(RelationGetSmgr(rel), MAIN_FORKNUM),
 								prepared == 0 && (!is_known || known.key != key));
 	relation_close(rel, NoLock);
-	if (is_known && !known.released && !known.plain)
+	if (in_use)
 		return;
 	check(tv_keyring_assign(&node, key, permanent ? cipher : TV_CIPHER_AES_256_XTS,
 							permanent ? 0 : TV_FILE_UNLOGGED, &err), &err);
@@ -300,14 +346,14 @@ tv_worker_seal_family(Relation rel, TvCipher cipher)
 {
 	List	   *family = tv_worker_family(rel, AccessExclusiveLock);
 	uint64		key = tv_worker_choose_key(rel, cipher);
+	uint16		work = TV_WORK_PENDING | TV_WORK_MAY_DECRYPT;
 	ListCell   *lc;
 	TvError		err;
 
 	/* first: whatever happens now, a worker looks at it */
-	check(tv_keyring_set_work(key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
-							  InvalidXLogRecPtr, &err), &err);
+	check(tv_keyring_set_work(key, work, InvalidXLogRecPtr, &err), &err);
 	foreach(lc, family)
-		tv_worker_seal_file(lfirst_oid(lc), key, cipher);
+		tv_worker_seal_file(lfirst_oid(lc), key, cipher, work);
 	check(tv_keyring_flush(&err), &err);
 	show_operation(key, tv_page_is_encrypted_table(rel) ? TV_WORK_CIPHER : TV_WORK_ENCRYPT);
 	tv_worker_wake_at_commit();
