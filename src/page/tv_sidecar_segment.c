@@ -166,23 +166,23 @@ tv_sidecar_forget_dirty(const RelFileNode *node, uint32 segment)
 	RegisterSyncRequest(&tag, SYNC_FORGET_REQUEST, true);
 }
 
-/* mkdir and make its name durable */
+/*
+ * mkdir and make its name durable; of a directory that is there, too, as who
+ * made it may not have come so far.
+ */
 static bool
 make_directory(const char *path, const char *parent)
 {
-	int			fd;
-	int			result = 0;
-
-	if (mkdir(path, pg_dir_create_mode) != 0)
-		return errno == EEXIST;
-	if (!enableFsync)
-		return true;
-	fd = open(parent, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (mkdir(path, pg_dir_create_mode) != 0 && errno != EEXIST)
 		return false;
-	result = fsync(fd);
-	close(fd);
-	return result == 0;
+	if (fsync_fname_ext(parent, true, false, LOG) == 0)
+		return true;
+	/* or the next one to write here would find it, and not come by */
+	(void) rmdir(path);
+	ereport(data_sync_elevel(ERROR),
+			(errcode(ERRCODE_IO_ERROR),
+			 errmsg("could not make directory \"%s\" durable", path)));
+	return false;
 }
 
 static bool
