@@ -8,8 +8,8 @@
  * its first page, under WALWriteLock, and from then on the position written is
  * not before that segment.  Under the same lock a file of a later one is given
  * a name that only temporary files have, which the server removes when it
- * starts; then its bytes are overwritten.  If it is missed, the server makes a
- * new one, as it does when there was nothing to be renamed.
+ * starts after a crash; then its bytes are overwritten.  If it is missed, the
+ * server makes a new one, as it does when there was nothing to be renamed.
  */
 #include "wal/tv_wal_past.h"
 
@@ -26,6 +26,10 @@
 #include "storage/lwlock.h"
 
 #define NO_SEGMENT UINT64_MAX
+
+/* Temporary files of the server, by their prefix; of us, by their suffix. */
+#define TAKEN_PREFIX "xlogtemp."
+#define TAKEN_SUFFIX ".past"
 
 /* Segment and timeline of a file's name; false if it is none of a segment. */
 static bool
@@ -206,16 +210,33 @@ take_away(const char *path, const char *to, XLogSegNo segno)
 }
 
 static bool
-wipe(const char *path, XLogSegNo segno)
+clear_taken(const char *path)
 {
+	overwrite(path);
+	durable_unlink(path, ERROR);
+	return true;
+}
+
+static bool
+wipe(const char *name, XLogSegNo segno)
+{
+	char		path[MAXPGPATH];
 	char		temporary[MAXPGPATH];
 
-	snprintf(temporary, sizeof(temporary), XLOGDIR "/xlogtemp.%d.past", MyProcPid);
-	if (!take_away(path, temporary, segno))
-		return false;
-	overwrite(temporary);
-	durable_unlink(temporary, ERROR);
-	return true;
+	snprintf(path, sizeof(path), XLOGDIR "/%s", name);
+	snprintf(temporary, sizeof(temporary), XLOGDIR "/" TAKEN_PREFIX "%s" TAKEN_SUFFIX, name);
+	return take_away(path, temporary, segno) && clear_taken(temporary);
+}
+
+/* Was it taken away, and could not be overwritten then?  Nobody else is at it. */
+static bool
+is_taken(const char *name)
+{
+	size_t		len = strlen(name);
+	size_t		suffix = strlen(TAKEN_SUFFIX);
+
+	return strncmp(name, TAKEN_PREFIX, strlen(TAKEN_PREFIX)) == 0 && len > suffix &&
+		strcmp(name + len - suffix, TAKEN_SUFFIX) == 0;
 }
 
 int
@@ -230,16 +251,17 @@ tv_wal_past_wipe(XLogRecPtr lsn, int most, int *wiped, bool *current)
 	while ((entry = ReadDir(dir, XLOGDIR)) != NULL)
 	{
 		char		path[MAXPGPATH];
-		TimeLineID	tli;
-		XLogSegNo	segno;
+		bool		taken = is_taken(entry->d_name);
+		TimeLineID	tli = 0;
+		XLogSegNo	segno = NO_SEGMENT;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!parse_name(entry->d_name, &tli, &segno))
-			continue;
 		snprintf(path, sizeof(path), XLOGDIR "/%s", entry->d_name);
-		if (!has_past(path, lsn))
+		if (!taken && (!parse_name(entry->d_name, &tli, &segno) || !has_past(path, lsn)))
 			continue;
-		if (*wiped < most && tli == GetWALInsertionTimeLine() && wipe(path, segno))
+		if (*wiped < most &&
+			(taken ? clear_taken(path) :
+			 tli == GetWALInsertionTimeLine() && wipe(entry->d_name, segno)))
 			(*wiped)++;
 		else
 		{
