@@ -5,11 +5,13 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xlog.h"
 #include "catalog/pg_class.h"
 #include "common/relpath.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
 #include "utils/builtins.h"
@@ -115,6 +117,21 @@ tv_sql_file_info(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * Replay may come to the end of a rotation meanwhile, and buffers may be right
+ * where the file is not any more.
+ */
+static void
+verify_fork(Relation rel, ForkNumber fork, TvPageCounts *counts)
+{
+	tv_page_verify_fork(RelationGetSmgr(rel), fork, counts);
+	if (counts->bad + counts->unsealed == 0 || !RecoveryInProgress())
+		return;
+	FlushRelationBuffers(rel);
+	memset(counts, 0, sizeof(*counts));
+	tv_page_verify_fork(RelationGetSmgr(rel), fork, counts);
+}
+
 /* verify_relation(oid) -> setof (fork, pages, sealed, unsealed, bad) */
 Datum
 tv_sql_verify_relation(PG_FUNCTION_ARGS)
@@ -125,6 +142,9 @@ tv_sql_verify_relation(PG_FUNCTION_ARGS)
 	SetSingleFuncCall(fcinfo, 0);
 	if (rel == NULL)
 		return (Datum) 0;
+	/* a worker writes out what it has renewed, replay leaves that to restartpoints */
+	if (RecoveryInProgress())
+		FlushRelationBuffers(rel);
 	for (ForkNumber fork = MAIN_FORKNUM; fork <= MAX_FORKNUM; fork++)
 	{
 		TvPageCounts counts = {0};
@@ -133,7 +153,7 @@ tv_sql_verify_relation(PG_FUNCTION_ARGS)
 
 		if (!smgrexists(RelationGetSmgr(rel), fork))
 			continue;
-		tv_page_verify_fork(RelationGetSmgr(rel), fork, &counts);
+		verify_fork(rel, fork, &counts);
 		values[0] = CStringGetTextDatum(forkNames[fork]);
 		values[1] = Int64GetDatum(counts.pages);
 		values[2] = Int64GetDatum(counts.sealed);
