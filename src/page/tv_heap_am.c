@@ -17,6 +17,7 @@
 
 #include "attach/tv_attach.h"
 #include "base/tv_hot.h"
+#include "page/tv_heap_old_row.h"
 #include "page/tv_page_decide.h"
 #include "page/tv_page_statistics.h"
 
@@ -142,6 +143,8 @@ tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sn
 			 bool wait, TM_FailureData *tmfd, bool changing_part)
 {
 	ask(rel, TV_HEAP_DELETE);
+	if (tv_heap_logs_old_rows(rel))
+		tv_heap_check_old_row(rel, tid);
 	return heap->tuple_delete(rel, tid, cid, snapshot, crosscheck, wait, tmfd, changing_part);
 }
 
@@ -151,6 +154,8 @@ tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
 			 bool *update_indexes)
 {
 	ask(rel, TV_HEAP_UPDATE);
+	if (tv_heap_logs_old_rows(rel))
+		tv_heap_check_old_row(rel, tid);
 	return heap->tuple_update(rel, tid, slot, cid, snapshot, crosscheck, wait, tmfd, lockmode,
 							  update_indexes);
 }

@@ -65,4 +65,25 @@ $node->start;
 like(slurp_file($node->logfile, $offset), qr/LOG:  walrecord: replayed @{[ LONGEST ]} bytes/, 'the longest one is read again, byte by byte');
 $node->sql_is('SELECT count(*), min(v), max(v) FROM t', '3|before|later', 'nothing is lost');
 $node->verify_ok('verify is clean');
+
+# A row that is deleted or updated is logged whole, with REPLICA IDENTITY FULL:
+# such a one is refused before heap's critical section.  One that is a little
+# shorter is not.
+$node->append_conf('postgresql.conf', "wal_level = logical");
+$node->restart;
+my $column = int(LONGEST / 4);
+$node->safe_psql('postgres', 'CREATE TABLE wide (id int PRIMARY KEY, a text, b text, c text, d text) USING tde_heap');
+$node->safe_psql('postgres', "ALTER TABLE wide ALTER $_ SET STORAGE EXTERNAL") foreach qw(a b c d);
+$node->safe_psql('postgres', 'INSERT INTO wide VALUES (1)');
+$node->safe_psql('postgres', "UPDATE wide SET $_ = repeat('$_', $column)") foreach qw(a b c d);
+$node->safe_psql('postgres', 'ALTER TABLE wide REPLICA IDENTITY FULL');
+$offset = $node->log_size;
+$node->sql_fails($_, '54000', qr/row of \d+ bytes of table "wide" is too long to be logged/, "$_: refused") foreach 'DELETE FROM wide', 'UPDATE wide SET id = 2';
+unlike(slurp_file($node->logfile, $offset), qr/PANIC/, 'and no session is ended');
+$node->sql_is('SELECT id, length(a), length(d) FROM wide', "1|$column|$column", 'the row is as it was');
+$node->safe_psql('postgres', q{ALTER TABLE wide REPLICA IDENTITY DEFAULT; UPDATE wide SET d = left(d, -50000)});
+$node->safe_psql('postgres', q{ALTER TABLE wide REPLICA IDENTITY FULL; UPDATE wide SET id = 2});
+$node->sql_is('SELECT id, length(a), length(d) FROM wide', "2|$column|" . ($column - 50000), 'a shorter one is updated');
+$node->safe_psql('postgres', 'ALTER TABLE wide REPLICA IDENTITY DEFAULT; DELETE FROM wide');
+$node->sql_is('SELECT count(*) FROM wide', '0', 'and with another replica identity any is deleted');
 done_testing();
