@@ -6,66 +6,24 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use FailingDisk;
 use TdeVault;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# While the file "fail" is there, the next fsync of the keyring fails, and what
-# was not on the disk before is gone.
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
-append_to_file("$dir/shim.c", <<'C');
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-static int
-is_keyring(int fd)
-{
-	static const char name[] = "/tde_vault/keyring";
-	char		link[64];
-	char		path[4096];
-	ssize_t		len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, path, sizeof(path));
-	return len >= (ssize_t) strlen(name) &&
-		memcmp(path + len - strlen(name), name, strlen(name)) == 0;
-}
-
-int
-fsync(int fd)
-{
-	static int	(*real) (int) = NULL;
-	uint64_t	synced;
-
-	if (access(FAIL, F_OK) == 0 && is_keyring(fd) &&
-		pread(fd, &synced, sizeof(synced), 32) == sizeof(synced) &&
-		ftruncate(fd, (off_t) synced) == 0 && unlink(FAIL) == 0)
-	{
-		errno = EIO;
-		return -1;
-	}
-	if (real == NULL)
-		real = (int (*) (int)) dlsym(RTLD_NEXT, "fsync");
-	return real(fd);
-}
-C
-command_ok([ 'cc', '-shared', '-fPIC', '-o', "$dir/shim.so", "-DFAIL=\"$dir/fail\"", "$dir/shim.c", '-ldl' ],
-	'a disk that fails');
-$ENV{LD_PRELOAD} = "$dir/shim.so";
+my $disk = FailingDisk->new;
+$ENV{LD_PRELOAD} = $disk->library;
 my $node = TdeVault->create('main', streaming => 1, conf => "fsync = on\nrestart_after_crash = on\n");
 $node->safe_psql('postgres', q{CREATE TABLE kept (id int) USING tde_heap; INSERT INTO kept SELECT generate_series(1, 100)});
 
+# The next fsync of the keyring fails, and what was not on the disk before is gone.
 sub fails_to_sync
 {
 	my ($sql, $message) = @_;
-	append_to_file("$dir/fail", '');
+	$disk->fail('fsync', '/tde_vault/keyring', times => 1, cut => '@32');
 	$node->sql_fails($sql, '.*', qr/$message/, "$sql: does not succeed");
-	ok(!-e "$dir/fail", "$sql: because of the disk");
+	ok($disk->mend, "$sql: because of the disk");
 	return;
 }
 

@@ -5,62 +5,15 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use FailingDisk;
 use TdeVault;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# While the file "fail" is there, fdatasync of a file of the audit log fails
-# once, and what was written to it last is gone.
-my $dir = PostgreSQL::Test::Utils::tempdir_short();
-append_to_file("$dir/shim.c", <<'C');
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static int
-is_log(int fd)
-{
-	char		link[64];
-	char		path[4096];
-	ssize_t		len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, path, sizeof(path) - 1);
-	if (len < 6)
-		return 0;
-	path[len] = '\0';
-	return strcmp(path + len - 6, ".jsonl") == 0;
-}
-
-int
-fdatasync(int fd)
-{
-	static int	(*real) (int) = NULL;
-	struct stat st;
-
-	if (access(FAIL, F_OK) == 0 && is_log(fd) && unlink(FAIL) == 0)
-	{
-		if (fstat(fd, &st) == 0 && ftruncate(fd, st.st_size - 100) != 0)
-			return -1;
-		errno = EIO;
-		return -1;
-	}
-	if (real == NULL)
-		real = (int (*) (int)) dlsym(RTLD_NEXT, "fdatasync");
-	return real(fd);
-}
-C
-command_ok([ 'cc', '-shared', '-fPIC', '-o', "$dir/shim.so", "-DFAIL=\"$dir/fail\"", "$dir/shim.c", '-ldl' ],
-	'a disk that fails');
-
+my $disk = FailingDisk->new;
 my $small = TdeVault::small_file_system();
 
-$ENV{LD_PRELOAD} = "$dir/shim.so";
+$ENV{LD_PRELOAD} = $disk->library;
 my $node = TdeVault->create('main', master => 'cluster', streaming => 1,
 	initdb => [ '--encoding=UTF8', '--no-locale' ],
 	conf   => "fsync = on\ntde_vault.audit_directory = '$small/audit'\ntde_vault.audit_file_size = 1MB\n");
@@ -130,9 +83,10 @@ is(verify(), 't|t|', 'and no half line is left');
 
 # --- a failed sync ----------------------------------------------------------------------------
 
-append_to_file("$dir/fail", '');
+# and what was written last is gone
+$disk->fail('fdatasync', '.jsonl', times => 1, cut => 100);
 like(remark('lost'), qr/ERROR:  TV020: .*could not fsync/s, 'a failed sync is an error');
-ok(!-e "$dir/fail", 'which the disk reported');
+ok($disk->mend, 'which the disk reported');
 is(remark('found'), '', 'the log goes on');
 is($node->safe_psql('postgres', q{SELECT severity || ' ' || reason FROM tde_vault.audit_log WHERE event_type = 'AUDIT_FILE' ORDER BY file DESC LIMIT 1}),
 	'WARNING the file before could not be synced', 'in a new file that says why');

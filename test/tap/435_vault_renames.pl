@@ -7,103 +7,24 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use FailingDisk;
 use TdeVault;
 use VaultAttack;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The file "fail" says "CALL ERRNO SUFFIX SKIP TIMES": of the calls for a file
-# whose (new) name ends as it says, as many succeed first, as many then fail.
-my $dir = PostgreSQL::Test::Utils::tempdir_short();
-append_to_file("$dir/shim.c", <<'C');
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-static int
-counted(const char *file, int limit)
-{
-	FILE	   *hits = fopen(file, "a+");
-	long		n;
-
-	if (hits == NULL)
-		return 0;
-	fseek(hits, 0, SEEK_END);
-	n = ftell(hits);
-	if (n < limit)
-		fputc('x', hits);
-	fclose(hits);
-	return n < limit;
-}
-
-static int
-fails(const char *call, const char *path)
-{
-	char		name[16];
-	char		suffix[64];
-	int			code;
-	int			skip;
-	int			times;
-	int			n;
-	FILE	   *file = fopen(DIR "/fail", "r");
-
-	if (file == NULL)
-		return 0;
-	n = fscanf(file, "%15s %d %63s %d %d", name, &code, suffix, &skip, &times);
-	fclose(file);
-	if (n != 5 || strcmp(name, call) != 0 || strlen(path) < strlen(suffix) ||
-		strcmp(path + strlen(path) - strlen(suffix), suffix) != 0)
-		return 0;
-	if (counted(DIR "/skipped", skip) || !counted(DIR "/failed", times))
-		return 0;
-	errno = code;
-	return 1;
-}
-
-static int
-fails_fd(const char *call, int fd)
-{
-	char		link[64];
-	char		path[4096];
-	ssize_t		len;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = readlink(link, path, sizeof(path) - 1);
-	if (len < 0)
-		return 0;
-	path[len] = '\0';
-	return fails(call, path);
-}
-
-#define REAL(name) ((__typeof__(&name)) dlsym(RTLD_NEXT, #name))
-
-int rename(const char *from, const char *to) { return fails("rename", to) ? -1 : REAL(rename)(from, to); }
-int fsync(int fd) { return fails_fd("fsync", fd) ? -1 : REAL(fsync)(fd); }
-int fdatasync(int fd) { return fails_fd("fdatasync", fd) ? -1 : REAL(fdatasync)(fd); }
-C
-command_ok([ 'cc', '-shared', '-fPIC', '-o', "$dir/shim.so", "-DDIR=\"$dir\"", "$dir/shim.c", '-ldl' ], 'a disk that fails');
-$ENV{LD_PRELOAD} = "$dir/shim.so";
+my $disk = FailingDisk->new;
+$ENV{LD_PRELOAD} = $disk->library;
 my $node = realm_server(conf => "fsync = on\nrestart_after_crash = on\ntde_vault.audit_file_size = 1MB\n");
 my $oid = $node->safe_psql('postgres', 'SELECT oid FROM pg_database WHERE datname = current_database()');
 my $policy = $node->data_dir . "/tde_vault/vault/$oid";
 
-sub fail
-{
-	my ($call, $suffix, %opt) = @_;
-	unlink "$dir/$_" foreach qw(skipped failed);
-	append_to_file("$dir/fail.new", join(' ', $call, $opt{errno} // 5, $suffix, $opt{skip} // 0, $opt{times} // 1) . "\n");
-	rename "$dir/fail.new", "$dir/fail" or die;
-	return;
-}
+sub fail { my ($call, $suffix, %opt) = @_; $disk->fail($call, $suffix, times => 1, %opt); return }
 sub mend
 {
 	my ($name) = @_;
-	ok(-s "$dir/failed", "$name: it failed");
-	unlink "$dir/fail" or die;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	ok($disk->mend, "$name: it failed");
 	return;
 }
 sub describe { return run_as('security', "ALTER REALM pii DESCRIPTION '$_[0]';") }
