@@ -17,8 +17,10 @@ use Digest::MD5 ();
 use Encode ();
 use Exporter ();
 use Fcntl ();
+use File::Copy ();
 use File::Find ();
 use File::Path ();
+use FindBin;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster ();
 use PostgreSQL::Test::RecursiveCopy;
@@ -138,6 +140,19 @@ sub create_from_backup
 		'port = ' . $self->port . "\nunix_socket_directories = '" . $self->host . "'\n");
 	$self->enable_streaming($root) if $opt{has_streaming};
 	return $self;
+}
+
+# Build test/modules/NAME where the test may write; the path of its library.
+sub build_module
+{
+	my ($self, $name) = @_;
+	my $source = "$FindBin::Bin/../modules/$name";
+	my $build = $self->basedir . "/$name";
+	my $pg_config = $ENV{PG_CONFIG} // '/usr/lib/postgresql/15/bin/pg_config';
+	mkdir $build or die "could not make $build: $!";
+	File::Copy::copy("$source/$_", "$build/$_") or die "could not copy $_: $!" foreach 'Makefile', "$name.c";
+	PostgreSQL::Test::Utils::system_or_bail('make', '-s', '-C', $build, "PG_CONFIG=$pg_config");
+	return "$build/$name";
 }
 
 # ---------------------------------------------------------------------------
@@ -316,6 +331,15 @@ sub kill_server
 	my $data = Cwd::realpath($self->data_dir);
 	kill 'KILL', map { m{(\d+)$} } grep { (readlink("$_/cwd") // '') eq $data } glob('/proc/[0-9]*');
 	$self->kill_postmaster;
+	return;
+}
+
+# SIGKILL, and recovery.
+sub crash
+{
+	my ($self) = @_;
+	$self->kill_postmaster;
+	$self->start;
 	return;
 }
 

@@ -14,7 +14,7 @@ use Test::More;
 
 our @ISA = ('Exporter');
 our @EXPORT = qw(DONE SETTLED done_ok slow_workers files_with
-  MARKED_TABLE MARKED_ROWS MARK ALTERED_TABLE ALTERED_ROWS);
+  MARK marked_table marked_ok ALTERED_TABLE ALTERED_ROWS);
 
 # There is work, and all of it is done; nothing is left to do.
 use constant DONE => q{SELECT bool_and(state = 'done') FROM tde_vault.encryption_progress};
@@ -31,6 +31,25 @@ VACUUM p;
 CHECKPOINT;
 SQL
 use constant MARKED_ROWS => q{SELECT count(*), md5(string_agg(p::text, ',' ORDER BY id)) FROM p};
+my $marked;
+
+# Make it.
+sub marked_table
+{
+	my ($node) = @_;
+	$node->safe_psql('postgres', MARKED_TABLE);
+	$marked = $node->safe_psql('postgres', MARKED_ROWS);
+	return;
+}
+
+# ok: it has the rows that it was made with.
+sub marked_ok
+{
+	my ($node, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->sql_is(MARKED_ROWS, $marked, "$name: the same rows");
+	return;
+}
 
 # Table t, made anew; small, so that it can be for each of many cases.
 use constant ALTERED_TABLE => <<'SQL';

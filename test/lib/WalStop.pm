@@ -7,8 +7,6 @@ package WalStop;
 use strict;
 use warnings;
 
-use File::Copy ();
-use FindBin;
 use PostgreSQL::Test::Utils ();
 use Test::More;
 use Time::HiRes ();
@@ -27,13 +25,8 @@ use constant {
 sub new
 {
 	my ($class, $node) = @_;
-	my $module = "$FindBin::Bin/../modules/walstop";
-	my $build = $node->basedir . '/walstop';
-	my $pg_config = $ENV{PG_CONFIG} // '/usr/lib/postgresql/15/bin/pg_config';
-	mkdir $build or die "could not make $build: $!";
-	File::Copy::copy("$module/$_", "$build/$_") or die "could not copy $_: $!" foreach qw(Makefile walstop.c);
-	PostgreSQL::Test::Utils::system_or_bail('make', '-s', '-C', $build, "PG_CONFIG=$pg_config");
-	$node->safe_psql('postgres', "CREATE FUNCTION stop_before_record(text, int, int) RETURNS void LANGUAGE C STRICT AS '$build/walstop'");
+	my $library = $node->build_module('walstop');
+	$node->safe_psql('postgres', "CREATE FUNCTION stop_before_record(text, int, int) RETURNS void LANGUAGE C STRICT AS '$library'");
 	my $self = bless { node => $node, dir => $node->basedir }, $class;
 	$self->{watcher} = $self->session;
 	return $self;

@@ -7,28 +7,17 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use File::Copy ();
 use TdeVault;
+use WalRecord;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = TdeVault->create('main', streaming => 1, start => 0, conf => <<'CONF');
+my $node = WalRecord->server(streaming => 1, conf => <<'CONF');
 wal_level = logical
 wal_consistency_checking = all
 wal_keep_size = 1GB
 max_wal_size = 2GB
 CONF
-my $module = "$FindBin::Bin/../modules/walrecord";
-my $build = $node->basedir . '/walrecord';
-mkdir $build or die;
-File::Copy::copy("$module/$_", "$build/$_") or die foreach qw(Makefile walrecord.c);
-my $pg_config = $ENV{PG_CONFIG} // '/usr/lib/postgresql/15/bin/pg_config';
-command_ok([ 'make', '-s', '-C', $build, "PG_CONFIG=$pg_config" ], 'the module builds');
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'tde_vault, $build/walrecord'");
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION tde_vault');
-$node->create_master_key('postgres', 'test_key');
-$node->safe_psql('postgres', "CREATE FUNCTION walrecord(regclass, forks int, blocks int, images bool, data_len int, main_len int, marker text) RETURNS pg_lsn LANGUAGE C STRICT AS '$build/walrecord'");
 my %am = (sealed => 'tde_heap', plain => 'heap');
 my @tables;
 foreach my $kind (sort keys %am)

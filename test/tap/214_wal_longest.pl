@@ -6,8 +6,8 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use File::Copy ();
 use TdeVault;
+use WalRecord;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -19,26 +19,13 @@ use constant {
 	DATA    => 1                  # of the block
 };
 
-my $node = TdeVault->create('main', streaming => 1, start => 0, conf => <<'CONF');
+my $node = WalRecord->server(streaming => 1, conf => <<'CONF');
 restart_after_crash = on
 max_wal_size = 20GB
 checkpoint_timeout = 1h
 wal_init_zero = off
 wal_buffers = 32MB
 CONF
-my $module = "$FindBin::Bin/../modules/walrecord";
-my $build = $node->basedir . '/walrecord';
-mkdir $build or die;
-File::Copy::copy("$module/$_", "$build/$_") or die foreach qw(Makefile walrecord.c);
-my $pg_config = $ENV{PG_CONFIG} // '/usr/lib/postgresql/15/bin/pg_config';
-command_ok([ 'make', '-s', '-C', $build, "PG_CONFIG=$pg_config" ], 'the module builds');
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'tde_vault, $build/walrecord'");
-$node->start;
-$node->safe_psql('postgres', <<"SQL");
-CREATE EXTENSION tde_vault;
-CREATE FUNCTION walrecord(regclass, forks int, blocks int, images bool, data_len int, main_len int, marker text) RETURNS pg_lsn LANGUAGE C STRICT AS '$build/walrecord'
-SQL
-$node->create_master_key('postgres', 'test_key');
 $node->safe_psql('postgres', q{CREATE TABLE t (id int, v text) USING tde_heap; INSERT INTO t VALUES (1, 'before'); CHECKPOINT; INSERT INTO t VALUES (2, 'image')});
 
 # Of no table, plain: what pg_logical_emit_message is given.

@@ -10,7 +10,6 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use File::Copy ();
 use File::Find ();
 use TdeVault;
 use PostgreSQL::Test::Utils;
@@ -18,24 +17,18 @@ use Test::More;
 
 my $node = TdeVault->create('main', master => '');
 
-# The module, built where the test may write.
-my $module = "$FindBin::Bin/../modules/parsetree";
-my $build = $node->basedir . '/parsetree';
-mkdir $build or die;
-File::Copy::copy("$module/$_", "$build/$_") or die foreach qw(Makefile parsetree.c);
-my $pg_config = $ENV{PG_CONFIG} // '/usr/lib/postgresql/15/bin/pg_config';
-command_ok([ 'make', '-s', '-C', $build, "PG_CONFIG=$pg_config" ], 'the module builds');
+my $library = $node->build_module('parsetree');
 
 $node->safe_psql('postgres', <<"SQL");
 CREATE FUNCTION parsetree_differs(text, int) RETURNS text
-LANGUAGE c STRICT AS '$build/parsetree';
+LANGUAGE c STRICT AS '$library';
 CREATE TABLE body (kind text, source text, sql text, mode int DEFAULT 0);
 SQL
 
 # --- the body -------------------------------------------------------------------------
 
-my @files = ("$module/corpus.sql");
 my $top = "$FindBin::Bin/../..";
+my @files = ("$top/test/modules/parsetree/corpus.sql");
 File::Find::find(
 	{
 		no_chdir => 1,

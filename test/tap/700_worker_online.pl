@@ -13,27 +13,22 @@ use Test::More;
 my $node = TdeVault->create('online', conf => <<'CONF');
 tde_vault.worker_cost_delay = 0
 CONF
-my $sum;
-sub check_rows { my ($name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; $node->sql_is(MARKED_ROWS, $sum, "$name: the same rows"); return; }
-sub crash { $node->kill_postmaster; $node->start; return; }
-
-$node->safe_psql('postgres', MARKED_TABLE);
-$sum = $node->safe_psql('postgres', MARKED_ROWS);
+marked_table($node);
 
 # --- encryption ---------------------------------------------------------------
 
 my ($rc, $out, $err) = $node->psql('postgres', q{CALL tde_vault.encrypt_table('p')});
 like($err, qr/NOTICE:  WAL before .* may hold rows of table "p" that are not encrypted/, 'old WAL is named');
-check_rows('while it is encrypted');
+marked_ok($node, 'while it is encrypted');
 done_ok($node, 'encryption');
-check_rows('encrypted');
+marked_ok($node, 'encrypted');
 $node->verify_ok('encrypted: verify is clean', min => 2);
 $node->sql_is(q{SELECT tde_vault.is_encrypted('p'), amname, (SELECT amname FROM pg_am WHERE oid = t.relam) FROM pg_class c JOIN pg_am a ON a.oid = c.relam JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = 'p'::regclass},
 	't|tde_heap|tde_heap', 'table and TOAST table have the access method');
 $node->sql_is(q{SELECT count(*) FROM tde_vault.plaintext_files WHERE relation::text ~ '^p($|_)'}, '0', 'no file of it is plain, the sequence included');
 $node->sql_is(q{SELECT operation, percent, detail ~ 'WAL' FROM tde_vault.encryption_progress}, 'encrypt|100|t', 'progress says so');
-crash();
-check_rows('after a crash');
+$node->crash;
+marked_ok($node, 'after a crash');
 $node->safe_psql('postgres', 'CHECKPOINT');
 is(files_with(MARK, $node->data_dir . '/base'), 0, 'no relation file holds the marker');
 
@@ -43,9 +38,9 @@ my $old_page = $node->read_page($node->relation_path('p'), 3);
 my $old_entry = $node->read_entry($node->sidecar_path('p'), 3);
 is(TdeVault::page_epoch($old_page), 1, 'pages are of version 1');
 $node->safe_psql('postgres', q{CALL tde_vault.rotate_table_key('p')});
-check_rows('while it is rotated');
+marked_ok($node, 'while it is rotated');
 done_ok($node, 'rotation');
-check_rows('rotated');
+marked_ok($node, 'rotated');
 $node->verify_ok('rotated: verify is clean', min => 2);
 is(TdeVault::page_epoch($node->read_page($node->relation_path('p'), $_)), 2, "block $_ is of version 2") foreach (0, 3);
 
@@ -67,11 +62,11 @@ sub put_back
 put_back($old_page, $old_entry);
 $node->sql_fails('SET enable_indexscan = off; SELECT count(b) FROM p', 'XX001', qr/key version that was replaced|key version that does not exist/, 'an old page that is put back is refused');
 put_back($keep_page, $keep_entry);
-check_rows('with the right page');
+marked_ok($node, 'with the right page');
 $node->safe_psql('postgres', 'CHECKPOINT') foreach (1, 2);
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 AND min(version) = 2 FROM tde_vault.table_keys() WHERE "table" = 'p'::regclass}), 'the old version is destroyed');
-crash();
-check_rows('after that and a crash');
+$node->crash;
+marked_ok($node, 'after that and a crash');
 put_back($old_page, $old_entry);
 $node->sql_fails('SET enable_indexscan = off; SELECT count(b) FROM p', 'XX001', qr/key version that was replaced/, 'an old page is refused still');
 put_back($keep_page, $keep_entry);
@@ -81,10 +76,10 @@ put_back($keep_page, $keep_entry);
 foreach my $cipher ('aes-256-xts', 'chacha20-poly1305', 'aes-256-ctr', 'aes-256-gcm')
 {
 	$node->safe_psql('postgres', "CALL tde_vault.encrypt_table('p', '$cipher')");
-	check_rows("while it becomes $cipher");
+	marked_ok($node, "while it becomes $cipher");
 	done_ok($node, $cipher);
-	crash();
-	check_rows($cipher);
+	$node->crash;
+	marked_ok($node, $cipher);
 	$node->verify_ok("$cipher: verify is clean", min => 2);
 	$node->sql_is(q{SELECT DISTINCT cipher FROM tde_vault.encryption_status WHERE relation::text IN ('p', 'p_v', 'p_pkey') AND fork = 'main'}, $cipher, "its files are $cipher");
 }

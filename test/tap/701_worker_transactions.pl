@@ -13,12 +13,7 @@ use Test::More;
 my $node = TdeVault->create('online', conf => <<'CONF');
 tde_vault.worker_cost_delay = 0
 CONF
-my $sum;
-sub check_rows { my ($name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; $node->sql_is(MARKED_ROWS, $sum, "$name: the same rows"); return; }
-sub crash { $node->kill_postmaster; $node->start; return; }
-
-$node->safe_psql('postgres', MARKED_TABLE);
-$sum = $node->safe_psql('postgres', MARKED_ROWS);
+marked_table($node);
 
 $node->safe_psql('postgres', q{CALL tde_vault.encrypt_table('p')});
 done_ok($node, 'encryption');
@@ -32,7 +27,7 @@ $node->safe_psql('postgres', q{CALL tde_vault.rotate_table_key('u')});
 done_ok($node, 'unlogged, rotated');
 $node->restart;
 $node->sql_is('SELECT count(*), sum(g) FROM u', '1000|500500', 'rows of an unlogged table after a clean restart');
-crash();
+$node->crash;
 $node->sql_is('SELECT count(*) FROM u', '0', 'emptied by a crash, as it must be');
 $node->safe_psql('postgres', 'INSERT INTO u SELECT g FROM generate_series(1, 10) g');
 $node->verify_ok('verify is clean with it', min => 3);
@@ -43,11 +38,11 @@ $node->safe_psql('postgres', 'CREATE TABLE r AS SELECT g, md5(g::text) AS m FROM
 $node->safe_psql('postgres', q{BEGIN; CALL tde_vault.encrypt_table('r'); UPDATE r SET m = 'x' WHERE g < 100; ROLLBACK});
 done_ok($node, 'rolled back encryption');
 $node->sql_is(q{SELECT count(*), count(*) FILTER (WHERE m = 'x'), tde_vault.is_encrypted('r') FROM r}, '3000|0|f', 'it is plain, with its rows');
-crash();
+$node->crash;
 $node->sql_is('SELECT count(*) FROM r', '3000', 'also after a crash');
 $node->safe_psql('postgres', q{BEGIN; CALL tde_vault.decrypt_table('p'); ROLLBACK});
 done_ok($node, 'rolled back decryption');
-check_rows('after it');
+marked_ok($node, 'after it');
 $node->verify_ok('verify is clean, all stayed sealed', min => 3);
 
 # A crash in the middle of the statement's transaction.
@@ -63,17 +58,17 @@ $node->sql_is(q{SELECT count(*), tde_vault.is_encrypted('r') FROM r}, '3000|f', 
 # --- decryption, and again --------------------------------------------------------
 
 $node->safe_psql('postgres', q{CALL tde_vault.decrypt_table('p')});
-check_rows('while it is decrypted');
+marked_ok($node, 'while it is decrypted');
 done_ok($node, 'decryption');
-check_rows('decrypted');
-crash();
-check_rows('decrypted, after a crash');
+marked_ok($node, 'decrypted');
+$node->crash;
+marked_ok($node, 'decrypted, after a crash');
 $node->sql_is(q{SELECT string_agg(relation::text || ' ' || fork, ', ') FROM tde_vault.encryption_status WHERE relation::text ~ '^p($|_)'}, '', 'no file of it is encrypted');
 isnt(files_with(MARK, $node->data_dir . '/base'), 0, 'the files hold the marker again');
 $node->safe_psql('postgres', q{CALL tde_vault.encrypt_table('p')});
 done_ok($node, 'encrypted again');
-crash();
-check_rows('encrypted again');
+$node->crash;
+marked_ok($node, 'encrypted again');
 $node->verify_ok('encrypted again: verify is clean', min => 2);
 $node->safe_psql('postgres', 'DROP TABLE p, u, r');
 $node->restart;
