@@ -21,15 +21,13 @@ SQL
 
 # --- the name changes hands while the statement waits -------------------------
 
-foreach my $case (
-	[ 'ALTER DATABASE SET TABLESPACE', 'ALTER DATABASE harmless SET TABLESPACE ts', qr/cannot be moved to another tablespace: it holds encrypted tables/ ],
-	[ 'CREATE DATABASE file_copy', 'CREATE DATABASE copy TEMPLATE harmless STRATEGY file_copy', qr/strategy file_copy cannot copy database "harmless": it holds encrypted tables/ ])
+# What a statement says that waits for these renames.
+sub said_after_renames
 {
-	my ($name, $sql, $message) = @$case;
-	$node->safe_psql('postgres', 'CREATE DATABASE harmless TEMPLATE template0');
+	my ($sql, @renames) = @_;
 	my $renamer = $node->background_psql('postgres');
 	$renamer->query_safe('BEGIN');
-	$renamer->query_safe("ALTER DATABASE $_") foreach ('harmless RENAME TO away', 'sealed RENAME TO harmless');
+	$renamer->query_safe("ALTER DATABASE $_") foreach @renames;
 	my $waiter = $node->background_psql('postgres', on_error_stop => 0);
 	$waiter->query_until(qr/go/, "\\echo go\n$sql;\n\\echo done\n");
 	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'object'})
@@ -37,8 +35,19 @@ foreach my $case (
 	$renamer->query_safe('COMMIT');
 	$renamer->quit;
 	$waiter->query_until(qr/done/, '');
-	like($waiter->{stderr}, $message, "$name: refused for the database that has the name now");
+	my $said = $waiter->{stderr};
 	$waiter->quit;
+	return $said;
+}
+
+foreach my $case (
+	[ 'ALTER DATABASE SET TABLESPACE', 'ALTER DATABASE harmless SET TABLESPACE ts', qr/cannot be moved to another tablespace: it holds encrypted tables/ ],
+	[ 'CREATE DATABASE file_copy', 'CREATE DATABASE copy TEMPLATE harmless STRATEGY file_copy', qr/strategy file_copy cannot copy database "harmless": it holds encrypted tables/ ])
+{
+	my ($name, $sql, $message) = @$case;
+	$node->safe_psql('postgres', 'CREATE DATABASE harmless TEMPLATE template0');
+	like(said_after_renames($sql, 'harmless RENAME TO away', 'sealed RENAME TO harmless'),
+		$message, "$name: refused for the database that has the name now");
 	$node->safe_psql('postgres', 'ALTER DATABASE harmless RENAME TO sealed');
 	$node->safe_psql('postgres', 'DROP DATABASE away');
 	$node->restart;
@@ -50,18 +59,8 @@ foreach my $case (
 # The other way round: a name that a database without encrypted tables has by
 # now is no reason to refuse.
 $node->safe_psql('postgres', 'CREATE DATABASE harmless TEMPLATE template0');
-my $renamer = $node->background_psql('postgres');
-$renamer->query_safe('BEGIN');
-$renamer->query_safe("ALTER DATABASE $_") foreach ('sealed RENAME TO away', 'harmless RENAME TO sealed');
-my $waiter = $node->background_psql('postgres', on_error_stop => 0);
-$waiter->query_until(qr/go/, "\\echo go\nALTER DATABASE sealed SET TABLESPACE ts;\n\\echo done\n");
-$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'object'})
-  or die 'nobody waits';
-$renamer->query_safe('COMMIT');
-$renamer->quit;
-$waiter->query_until(qr/done/, '');
-is($waiter->{stderr}, '', 'a plain database that got the name is moved');
-$waiter->quit;
+is(said_after_renames('ALTER DATABASE sealed SET TABLESPACE ts', 'sealed RENAME TO away', 'harmless RENAME TO sealed'),
+	'', 'a plain database that got the name is moved');
 $node->sql_is(q{SELECT d.datname, t.spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE datname IN ('sealed', 'away') ORDER BY 1},
 	"away|pg_default\nsealed|ts", 'that one, and not the one that had it');
 $node->safe_psql('postgres', 'DROP DATABASE sealed');

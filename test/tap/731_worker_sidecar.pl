@@ -36,6 +36,30 @@ $node->start;
 my $blocks = (SEGMENTS - 1) * TdeVault::SEGMENT_BLOCKS + LAST;
 $node->sql_is(q{SELECT pg_relation_size('large') / 8192}, $blocks, 'a large table');
 
+# Somebody has the table: what wants to lock it waits.
+sub reader_of
+{
+	my ($table) = @_;
+	my $reader = $node->background_psql('postgres');
+	$reader->query_safe("BEGIN; SELECT 1 FROM $table LIMIT 1");
+	return $reader;
+}
+
+# Let go.
+sub let_go { my ($reader) = @_; $reader->query_safe('COMMIT'); $reader->quit; return; }
+
+# A table of one row, and LAST new pages; its sidecar.
+sub small_table
+{
+	my ($table) = @_;
+	$node->safe_psql('postgres', "CREATE TABLE $table (id int); INSERT INTO $table VALUES (1); CHECKPOINT");
+	my ($file, $made) = ($node->relation_path($table), $node->sidecar_path($table));
+	$node->stop('fast');
+	truncate $file, LAST * TdeVault::BLCKSZ or die;
+	$node->start;
+	return $made;
+}
+
 # Segment => size and times of each file of the sidecar.
 sub files
 {
@@ -50,8 +74,7 @@ sub files
 sub size { my ($of) = @_; my $sum = 0; $sum += /^(\d+)/ ? $1 : 0 foreach values %$of; return $sum; }
 
 # Somebody has the table, so the statement does not get its lock; others pass.
-my $reader = $node->background_psql('postgres');
-$reader->query_safe('BEGIN; SELECT 1 FROM large LIMIT 1');
+my $reader = reader_of('large');
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_until(qr/begun/, "\\echo begun\nALTER TABLE large ENABLE ENCRYPTION;\n");
 $node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE relation = 'large'::regclass AND NOT granted})
@@ -76,37 +99,24 @@ $node->sql_is($rows, $sum, 'the same rows');
 $node->stop('fast');
 $node->start;
 $node->sql_is($rows, $sum, 'the same rows after a restart');
-$node->safe_psql('postgres', 'DROP TABLE large; CREATE TABLE large (id int); INSERT INTO large VALUES (1); CHECKPOINT');
+$node->safe_psql('postgres', 'DROP TABLE large; CHECKPOINT');
 is(join(' ', map { -e $sidecar . ($_ ? ".$_" : '') ? $_ : () } 0 .. SEGMENTS - 1), '', 'dropped, nothing is left of it');
-$path = $node->relation_path('large');
-$sidecar = $node->sidecar_path('large');
-$node->stop('fast');
-truncate $path, LAST * TdeVault::BLCKSZ or die;
-$node->start;
-$reader = $node->background_psql('postgres');
-$reader->query_safe('BEGIN; SELECT 1 FROM large LIMIT 1');
+$sidecar = small_table('large');
+$reader = reader_of('large');
 $node->sql_fails(q{SET lock_timeout = '50ms'; ALTER TABLE large ENABLE ENCRYPTION}, '55P03', qr/lock timeout/, 'a statement that does not get its lock');
 ok(-e $sidecar, 'its sidecar was made');
 $node->sql_is('SELECT count(*) FROM tde_vault.encryption_status WHERE relation = $$large$$::regclass', '0', 'the table is plain');
-$reader->query_safe('COMMIT');
-$reader->quit;
+let_go($reader);
 $node->safe_psql('postgres', 'ALTER TABLE large ENABLE ENCRYPTION');
 $node->sql_is('SELECT count(*) FROM large WHERE ctid < $$(2,0)$$', '1', 'the next one works');
 $node->safe_psql('postgres', 'INSERT INTO large VALUES (2); CHECKPOINT');
 $node->restart;
 $node->sql_is('SELECT count(*) FROM large WHERE ctid = $$(0,1)$$ OR id = 2', '2', 'and what is written then is read');
-$node->safe_psql('postgres', 'CREATE TABLE plain (id int); INSERT INTO plain VALUES (1); CHECKPOINT');
-$path = $node->relation_path('plain');
-$sidecar = $node->sidecar_path('plain');
-$node->stop('fast');
-truncate $path, LAST * TdeVault::BLCKSZ or die;
-$node->start;
-$reader = $node->background_psql('postgres');
-$reader->query_safe('BEGIN; SELECT 1 FROM plain LIMIT 1');
+$sidecar = small_table('plain');
+$reader = reader_of('plain');
 $node->sql_fails(q{SET lock_timeout = '50ms'; ALTER TABLE plain ENABLE ENCRYPTION}, '55P03', qr/lock timeout/, 'another one');
 ok(-e $sidecar, 'its sidecar was made');
-$reader->query_safe('COMMIT');
-$reader->quit;
+let_go($reader);
 $node->safe_psql('postgres', 'DROP TABLE plain; CHECKPOINT');
 ok(!-e $sidecar, 'and goes with the table');
 $node->stop('immediate');
