@@ -1,5 +1,6 @@
 # Every SQL block of README, in its order, as the person that it is for.  A
-# block that is not listed here fails the test, as does one that is gone.
+# block that is not listed here fails the test, as does one that is gone.  And
+# the reference: settings with their defaults, functions and views, names.
 
 use strict;
 use warnings;
@@ -113,7 +114,6 @@ foreach my $i (0 .. $#found)
 	my ($out, $err) = type_in($user, $i == 0 ? 'intro' : 'clinic', $sql);
 	my $name = "block $i, $chapter";
 
-
 	if (defined $error)
 	{
 		like($err, $error, "$name: is refused what README says");
@@ -123,6 +123,61 @@ foreach my $i (0 .. $#found)
 	like($out, $expected, "$name: shows what README says") if defined $expected;
 	@shares = ($out =~ /^\d+\|(\S+)$/mg)[0 .. 2] if $sql =~ /create_recovery_shares/;
 }
+
+# What the module says of a setting, as README writes it: "10 s", "off".
+sub default_of
+{
+	my ($value, $unit) = @_;
+	my @steps = $unit =~ /^m?s$/ ? ([ ms => 1 ], [ s => 1000 ], [ min => 60 ], [ h => 60 ]) : ([ kB => 1 ], [ MB => 1024 ]);
+
+	return $value if $unit eq '';
+	shift @steps while $steps[0][0] ne $unit;
+	for (my $i = 1; $i < @steps && $value % $steps[$i][1] == 0; $i++)
+	{
+		$value /= $steps[$i][1];
+		$unit = $steps[$i][0];
+	}
+	return "$value $unit";
+}
+
+# name => default of each row of the chapter "Settings"
+sub settings_of
+{
+	my ($text) = @_;
+	my ($chapter) = $text =~ /^### Settings\n(.*?)^##/ms;
+	my %found;
+
+	foreach my $row ($chapter =~ /^\| (`tde_vault\..*)$/mg)
+	{
+		my ($names, $defaults) = split / *\| */, $row;
+		my @defaults = split /, /, $defaults =~ tr/`//dr;
+		$found{$_} = shift(@defaults) // '' foreach $names =~ /`tde_vault\.(\w+)`/g;
+	}
+	return \%found;
+}
+
+# "name|boot_val|unit"; one that pg_settings does not show
+my @settings = ('unlock_ticket||', split /\n/, $node->safe_psql('postgres', <<'SQL'));
+SELECT substr(name, 11), boot_val, unit FROM pg_settings WHERE name LIKE 'tde\_vault.%'
+SQL
+is_deeply(settings_of($readme), { map { my ($name, @value) = split /\|/, $_, -1; ($name => default_of(@value)) } @settings },
+	'README has every setting, and its default');
+
+# Functions that only views and other functions of the extension call.
+my %internal = map { $_ => 1 } qw(audit_lines code_trust encryption_progress_rows encryption_status_rows
+  extended_statistics_visible master_keys may_inspect plaintext_reason relation_files require_relation statistics_visible
+  table_keys tablespace_scopes tde_heap_handler unfinished_rotations vault_authorizations vault_emergencies vault_objects
+  vault_password_rows vault_realms vault_rules vault_unlocks work);
+my %known = map { $_ => 1 } split /\n/, $node->safe_psql('intro', <<'SQL');
+SELECT proname FROM pg_proc WHERE pronamespace = 'tde_vault'::regnamespace
+UNION SELECT relname FROM pg_class WHERE relnamespace = 'tde_vault'::regnamespace AND relkind IN ('r', 'v')
+SQL
+my ($reference) = $readme =~ /^## Reference\n(.*?)^## /ms;
+is_deeply([ sort grep { !$internal{$_} && $reference !~ /\b\Q$_\E\b/ } keys %known ], ['vault_script'],
+	'the reference has every function and view, but for the table that pg_dump carries a policy in');
+$known{$_} = 1 foreach map { (split /\|/)[0] } @settings;
+is_deeply([ sort grep { !$known{$_} && !/^(?:conf|so)$/ } $readme =~ /\btde_vault\.([a-z_]+)\b/g ], [],
+	'README names nothing that does not exist');
 
 is($node->safe_psql('clinic', 'SELECT name FROM patients'), 'Ottilie Ravenscroft', 'a row that was there from the first is there to the last');
 $node->safe_psql('postgres', 'DROP DATABASE intro; DROP TABLESPACE vault_space');
