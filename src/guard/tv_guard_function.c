@@ -327,24 +327,24 @@ guarded_call(PG_FUNCTION_ARGS)
 
 /* --- whose functions are trusted --- */
 
-/* tv_vault_role_protected(), for a role that is asked about often. */
+/* tv_vault_role_trusted_until(), for a role that is asked about often. */
 static bool
 has_place(Oid role)
 {
 	static Oid	asked = InvalidOid;
 	static uint64 generation = 0;
 	static uint32 version = 0;
-	static bool answer = false;
+	static TimestampTz until = 0;
 	uint32		now = tv_vault_current()->version;
 
 	if (asked != role || generation != tv_vault_generation() || version != now)
 	{
 		generation = tv_vault_generation();
-		answer = tv_vault_role_protected(role);
+		until = tv_vault_role_trusted_until(role);
 		version = now;
 		asked = role;
 	}
-	return answer;
+	return tv_vault_before(until);
 }
 
 bool

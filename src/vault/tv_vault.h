@@ -126,6 +126,13 @@ extern void tv_vault_admin_named(void);
 extern bool tv_vault_role_protected(Oid role);
 
 /*
+ * Until when may what role, or one that it is a member of, owns be given rows of
+ * this database's realms: while it has a place in the vault of this one, and no
+ * password or emergency that has run out.  0: it may not; for tv_vault_before().
+ */
+extern TimestampTz tv_vault_role_trusted_until(Oid role);
+
+/*
  * Has the authenticated user, locked or not, a place in any realm here: what it
  * types may be rows of one?  As it was when tv_vault_look_at_user() was called
  * last, in a transaction; asking reads nothing, also while an error is reported.

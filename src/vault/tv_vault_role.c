@@ -82,9 +82,9 @@ tv_vault_admin_named(void)
 	tv_vault_change_done();
 }
 
-/* Does role, or one that it is a member of, have a place in the policy? */
+/* Has role itself a place in the policy that does not end by itself? */
 static bool
-has_place(const TvPolicy *policy, Oid role)
+has_lasting_place(const TvPolicy *policy, Oid role)
 {
 	if (role == policy->admin_role || role == policy->auditor_role || role == policy->operator_role)
 		return true;
@@ -98,23 +98,51 @@ has_place(const TvPolicy *policy, Oid role)
 		if (policy->roles[i].role == role)
 			return true;
 	}
-	for (uint32 i = 0; i < policy->n_passwords; i++)
+	for (uint32 i = 0; i < policy->n_emergencies; i++)
 	{
-		if (policy->passwords[i].role == role)
+		if (policy->emergencies[i].officer == role && policy->emergencies[i].reviewed == 0)
 			return true;
 	}
+	return false;
+}
+
+/* When does its last vault password end, perhaps long ago?  0: it has none. */
+static TimestampTz
+password_ends(const TvPolicy *policy, Oid role)
+{
+	TimestampTz end = 0;
+
+	for (uint32 i = 0; i < policy->n_passwords; i++)
+	{
+		const TvVaultPassword *password = &policy->passwords[i];
+
+		if (password->role == role)
+			end = Max(end, password->valid_until ? password->valid_until : DT_NOEND);
+	}
+	return end;
+}
+
+/* The same for what was approved: whoever becomes the requester now has it. */
+static TimestampTz
+emergency_ends(const TvPolicy *policy, Oid role)
+{
+	TimestampTz end = 0;
+
 	for (uint32 i = 0; i < policy->n_emergencies; i++)
 	{
 		const TvEmergency *emergency = &policy->emergencies[i];
 
-		if (emergency->officer == role && emergency->reviewed == 0)
-			return true;
-		/* whoever becomes the requester now has what was approved */
-		if (emergency->requester == role && emergency->approved != 0 &&
-			emergency->expires > GetCurrentTimestamp())
-			return true;
+		if (emergency->requester == role && emergency->approved != 0)
+			end = Max(end, emergency->expires);
 	}
-	return false;
+	return end;
+}
+
+static bool
+has_place(const TvPolicy *policy, Oid role)
+{
+	return has_lasting_place(policy, role) || password_ends(policy, role) != 0 ||
+		emergency_ends(policy, role) > GetCurrentTimestamp();
 }
 
 /* role and all that it is a member of, at any distance. */
@@ -191,4 +219,25 @@ tv_vault_role_protected(Oid role)
 			return true;
 	}
 	return have_place_elsewhere(roles);
+}
+
+TimestampTz
+tv_vault_role_trusted_until(Oid role)
+{
+	const TvVaultLocal *local = tv_vault_current();
+	TimestampTz end = 0;
+	ListCell   *lc;
+
+	if (local->policy == NULL || local->state == TV_VAULT_NONE || local->state == TV_VAULT_LOST || !OidIsValid(role))
+		return 0;
+	foreach(lc, with_groups(role))
+	{
+		Oid			one = lfirst_oid(lc);
+
+		if (has_lasting_place(local->policy, one))
+			return DT_NOEND;
+		end = Max(end, password_ends(local->policy, one));
+		end = Max(end, emergency_ends(local->policy, one));
+	}
+	return end;
 }

@@ -62,7 +62,7 @@ trust_of_function(Oid function)
 	}
 	else if ((users = tv_vault_users_of(ProcedureRelationId, function)) != NIL)
 		reason = psprintf("runs for %s", relation_name(linitial_oid(users)));
-	else if (tv_vault_role_protected(form->proowner))
+	else if (tv_vault_before(tv_vault_role_trusted_until(form->proowner)))
 		reason = pstrdup("its owner has a place in the vault");
 	ReleaseSysCache(tuple);
 	return reason;
@@ -83,7 +83,7 @@ tv_vault_trust_of(Oid class, Oid object)
 		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
-	return tv_vault_role_protected(owner) && !OidIsValid(getExtensionOfObject(class, object)) ?
+	return tv_vault_before(tv_vault_role_trusted_until(owner)) && !OidIsValid(getExtensionOfObject(class, object)) ?
 		pstrdup("its owner has a place in the vault") : NULL;
 }
 
