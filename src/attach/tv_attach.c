@@ -22,7 +22,7 @@ StaticAssertDecl(BLCKSZ == TV_ATTACH_BLCKSZ,
 				 "tde_vault needs pages of 8192 bytes");
 StaticAssertDecl(sizeof(void *) == 8, "tde_vault needs a 64-bit server");
 
-#define TV_ATTACH_ROWS_MAX 96
+#define TV_ATTACH_ROWS_MAX 160
 
 typedef struct TvAttachRow
 {

@@ -39,16 +39,45 @@ static LocalTransactionId serving = InvalidLocalTransactionId;
 
 static bool handled = false;
 
+/*
+ * CALL and DO may end transactions, and their variables outlast these: what was
+ * given to one is carried until the outermost statement ends.
+ */
+static int	block_depth = 0;
+static bool block_carries = false;
+
 bool
 tv_guard_handled(void)
 {
 	return handled;
 }
 
+/* The session is allowed a realm's rows. */
+static inline void
+carry(void)
+{
+	carrying = MyProc->lxid;
+	handled = true;
+	block_carries = block_depth > 0;
+}
+
+void
+tv_guard_block_begin(void)
+{
+	block_depth++;
+}
+
+void
+tv_guard_block_end(void)
+{
+	if (--block_depth == 0)
+		block_carries = false;
+}
+
 bool
 tv_guard_carrying(void)
 {
-	return (MyProc != NULL && LocalTransactionIdIsValid(carrying) && MyProc->lxid == carrying) ||
+	return block_carries || (MyProc != NULL && LocalTransactionIdIsValid(carrying) && MyProc->lxid == carrying) ||
 		tv_guard_serving();
 }
 
@@ -110,27 +139,41 @@ tv_guard_name(Oid relid)
 	return name;
 }
 
+static void
+refuse_function(Oid function, const char *realm, const char *object)
+{
+	bool		told = tv_guard_is_told();
+
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("function \"%s\" may not use realm \"%s\"", get_func_name(function), realm),
+			 told ? errdetail("It wants %s for you, and is called by an expression that is stored.", object) :
+			 errdetail("It wants %s for you, and its owner has no place in the vault.", object),
+			 told ? errhint("Call it in the statement itself, or in the body of a function.") :
+			 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
+}
+
 /*
  * An authorized user's rows are not for a function that somebody else planted
  * where the user would run it (a trigger, an operator in the search path ...).
+ * The function that may not have what is allowed, or InvalidOid.
  */
-static TV_HOT void
-check_stack(const TvAnswer *answer, Oid relid)
+static TV_HOT Oid
+check_stack(const TvAnswer *answer)
 {
-	Oid			function;
-
 	if (answer->verdict != TV_ANSWER_ALLOW || answer->realm == NULL)
-		return;
-	carrying = MyProc->lxid;
-	handled = true;
-	function = tv_guard_untrusted_function();
-	if (!OidIsValid(function))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
-			 errmsg("function \"%s\" may not use realm \"%s\"", get_func_name(function), answer->realm),
-			 errdetail("It wants %s for you, and its owner has no place in the vault.", tv_guard_name(relid)),
-			 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
+		return InvalidOid;
+	carry();
+	return tv_guard_untrusted_function();
+}
+
+static TV_HOT void
+check_stack_for(const TvAnswer *answer, Oid relid)
+{
+	Oid			function = check_stack(answer);
+
+	if (unlikely(OidIsValid(function)))
+		refuse_function(function, answer->realm, tv_guard_name(relid));
 }
 
 TV_HOT bool
@@ -139,8 +182,7 @@ tv_guard_reads(Oid relid)
 	if (!tv_vault_opens(relid) || OidIsValid(tv_guard_untrusted_function()))
 		return false;
 	touched = MyProc->lxid;
-	carrying = MyProc->lxid;
-	handled = true;
+	carry();
 	return true;
 }
 
@@ -183,7 +225,7 @@ enforce(const TvAnswer *answer, Oid relid, TvAction action)
 	if (answer->verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
 	touched = MyProc->lxid;
-	check_stack(answer, relid);
+	check_stack_for(answer, relid);
 	/* of what a parallel worker may do the leader has told already */
 	if (tv_vault_passes(answer, action) || (IsParallelWorker() && allows(answer)))
 		return;
@@ -220,7 +262,7 @@ tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rule
 	if (answer.verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
 	touched = MyProc->lxid;
-	check_stack(&answer, relid);
+	check_stack_for(&answer, relid);
 	if (!allows(&answer) && (rules || answer.verdict != TV_ANSWER_RULE))
 		tv_vault_enforce(&answer, tv_guard_name(relid), action);
 }
@@ -277,6 +319,7 @@ void
 tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again)
 {
 	TvAnswer	answer;
+	Oid			function;
 
 	tv_vault_ask_owned(role, action, &answer);
 	if (answer.verdict == TV_ANSWER_LOCKED && tv_vault_ticket_waits())
@@ -284,6 +327,9 @@ tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again
 		tv_vault_redeem_ticket();
 		tv_vault_ask_owned(role, action, &answer);
 	}
+	function = check_stack(&answer);
+	if (OidIsValid(function))
+		refuse_function(function, answer.realm, object);
 	if (answer.verdict != TV_ANSWER_NOT_PROTECTED && !(again && allows(&answer)))
 		tv_vault_enforce(&answer, object, action);
 }
@@ -317,6 +363,7 @@ tv_guard_init(void)
 	tv_guard_table_init();
 	tv_guard_function_init();
 	tv_guard_builtin_init();
+	tv_guard_written_init();
 	tv_guard_large_object_init();
 	tv_guard_object_init();
 	tv_guard_statement_init();

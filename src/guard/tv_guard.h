@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 /*
  * Install all rings.  In _PG_init only, after the vault's own init, and last of
  * all that installs hooks or defines settings: what runs first must be the
@@ -21,5 +23,8 @@ extern void tv_guard_init(void);
  */
 extern bool tv_guard_statistics_visible(Oid relid);
 extern bool tv_guard_extended_statistics_visible(Oid statistics);
+
+/* Throw unless the user wrote that call: what it does uses the user's rights. */
+extern void tv_guard_require_written(const FmgrInfo *flinfo, const char *command);
 
 #endif							/* TV_GUARD_H */

@@ -51,9 +51,18 @@ check_sequence(FunctionCallInfo fcinfo)
 		tv_guard_recheck(PG_GETARG_OID(0), TV_ACTION_SELECT, NULL, false);
 }
 
+/* What a sequence is set to others read. */
+static void
+check_set(FunctionCallInfo fcinfo)
+{
+	check_sequence(fcinfo);
+	if (tv_vault_on())
+		tv_guard_check_sent(fcinfo->flinfo);
+}
+
 GUARDED(guarded_nextval, NEXTVAL, check_sequence(fcinfo))
-GUARDED(guarded_setval, SETVAL, check_sequence(fcinfo))
-GUARDED(guarded_setval_called, SETVAL_CALLED, check_sequence(fcinfo))
+GUARDED(guarded_setval, SETVAL, check_set(fcinfo))
+GUARDED(guarded_setval_called, SETVAL_CALLED, check_set(fcinfo))
 
 /* The view pg_sequences asks for all of them: no error, but no value either. */
 static Datum
@@ -84,8 +93,11 @@ GUARDED(guarded_gin_clean, GIN_CLEAN, check_index(fcinfo))
 static void
 check_object(FunctionCallInfo fcinfo, AclMode mode)
 {
-	if (!PG_ARGISNULL(0) && tv_vault_on())
-		tv_guard_check_large_object(PG_GETARG_OID(0), mode);
+	if (PG_ARGISNULL(0) || !tv_vault_on())
+		return;
+	tv_guard_check_large_object(PG_GETARG_OID(0), mode, fcinfo->flinfo);
+	if (mode != ACL_SELECT)
+		tv_guard_check_sent(fcinfo->flinfo);
 }
 
 GUARDED(guarded_lo_open, LO_OPEN, check_object(fcinfo, PG_GETARG_INT32(1) & INV_WRITE ? ACL_UPDATE : ACL_SELECT))
@@ -116,21 +128,18 @@ static const struct
 	[LO_UNLINK] = {F_LO_UNLINK, guarded_lo_unlink}
 };
 
-static void
-attach(Guarded which)
+PGFunction
+tv_guard_replace_builtin(Oid function, PGFunction replacement)
 {
 	for (int i = 0; i < fmgr_nbuiltins; i++)
 	{
-		if (fmgr_builtins[i].foid != seams[which].function)
-			continue;
-		original[which] = (PGFunction)
-			tv_attach_pointer((void **) &fmgr_builtins[i].func, fmgr_builtins[i].funcName,
-							  (void *) seams[which].replacement);
-		return;
+		if (fmgr_builtins[i].foid == function)
+			return (PGFunction) tv_attach_pointer((void **) &fmgr_builtins[i].func, fmgr_builtins[i].funcName,
+												  (void *) replacement);
 	}
 	ereport(FATAL,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("tde_vault: this server has no function %u among its own", seams[which].function),
+			 errmsg("tde_vault: this server has no function %u among its own", function),
 			 errhint("Use the PostgreSQL version that tde_vault was built for.")));
 }
 
@@ -138,5 +147,5 @@ void
 tv_guard_builtin_init(void)
 {
 	for (int i = 0; i < N_GUARDED; i++)
-		attach((Guarded) i);
+		original[i] = tv_guard_replace_builtin(seams[i].function, seams[i].replacement);
 }

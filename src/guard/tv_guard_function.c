@@ -2,24 +2,18 @@
  * tv_guard_function.c
  *	  Functions: dangerous ones, and whose are on the stack.
  *
- * A dangerous function of the server or of its contributed modules is known by
- * what it runs (prosrc and probin), whatever its name, in every database.
  * object_access_hook tells of a function that a query calls; it is silent for
  * trigger functions, type input and output and index support functions, which
  * the function manager's hook sees.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
-#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_largeobject.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "fmgr.h"
@@ -27,54 +21,15 @@
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/fmgrtab.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 #include "vault/tv_vault_internal.h"
-
-/* The server's own: they read and write its files. */
-static const char *const internal_functions[] = {
-	"pg_read_file", "pg_read_file_v2", "pg_read_file_off_len", "pg_read_file_all",
-	"pg_read_binary_file", "pg_read_binary_file_off_len", "pg_read_binary_file_all",
-	"be_lo_import", "be_lo_import_with_oid", "be_lo_export"
-};
-
-/* Of modules: all of their functions, or those that take a relation. */
-static const struct
-{
-	const char *module;
-	bool		by_relation;
-	TvAction	action;
-}			modules[] = {
-	{"adminpack", false, 0},
-	{"file_fdw", false, 0},
-	{"pg_walinspect", false, 0},
-	{"pageinspect", true, TV_ACTION_SELECT},
-	{"pgstattuple", true, TV_ACTION_SELECT},
-	{"pgrowlocks", true, TV_ACTION_SELECT},
-	{"pg_visibility", true, TV_ACTION_SELECT},
-	{"amcheck", true, TV_ACTION_SELECT},
-	{"pg_surgery", true, TV_ACTION_DELETE}
-};
-
-typedef struct Known
-{
-	Oid			function;
-	bool		dangerous;
-	bool		untrusted_language;
-	bool		foreign;		/* neither the server's nor an extension's */
-	bool		aggregate;
-	Oid			owner;
-	int			module;			/* by relation: of modules; else -1 */
-} Known;
 
 /* What guarded_call() stands in front of. */
 typedef struct Original
@@ -83,15 +38,13 @@ typedef struct Original
 	PGFunction	address;
 } Original;
 
-/* Functions on the stack that are foreign. */
+/* Functions on the stack that are foreign, or told what to do (owner: InvalidOid). */
 typedef struct Frame
 {
 	Oid			function;
 	Oid			owner;
 } Frame;
 
-static HTAB *known = NULL;
-static bool known_stale = false;
 static HTAB *originals = NULL;
 static Frame *stack = NULL;
 static int	stack_depth = 0;
@@ -102,136 +55,8 @@ static object_access_hook_type next_object_access = NULL;
 static needs_fmgr_hook_type next_needs = NULL;
 static fmgr_hook_type next_fmgr = NULL;
 
-/* --- what a function is --- */
-
-static bool
-is_internal_danger(const char *source)
-{
-	for (int i = 0; i < lengthof(internal_functions); i++)
-	{
-		if (strcmp(source, internal_functions[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int
-module_of(const char *library)
-{
-	const char *base = last_dir_separator(library);
-
-	base = base ? base + 1 : library;
-	for (int i = 0; i < lengthof(modules); i++)
-	{
-		size_t		len = strlen(modules[i].module);
-
-		if (strncmp(base, modules[i].module, len) == 0 && (base[len] == '\0' || strcmp(base + len, ".so") == 0))
-			return i;
-	}
-	return -1;
-}
-
-bool
-tv_guard_untrusted_language(Oid language)
-{
-	HeapTuple	tuple;
-	bool		untrusted;
-
-	if (language == INTERNALlanguageId || language == ClanguageId || language == SQLlanguageId)
-		return false;
-	tuple = SearchSysCache1(LANGOID, ObjectIdGetDatum(language));
-	if (!HeapTupleIsValid(tuple))
-		return true;
-	untrusted = !((Form_pg_language) GETSTRUCT(tuple))->lanpltrusted;
-	ReleaseSysCache(tuple);
-	return untrusted;
-}
-
-static char *
-text_attribute(HeapTuple tuple, int column)
-{
-	bool		isnull;
-	Datum		value = SysCacheGetAttr(PROCOID, tuple, column, &isnull);
-
-	return isnull ? pstrdup("") : TextDatumGetCString(value);
-}
-
 static void
-classify(Known *entry, HeapTuple tuple)
-{
-	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-	int			module;
-
-	entry->module = -1;
-	entry->owner = form->proowner;
-	entry->aggregate = form->prokind == PROKIND_AGGREGATE;
-	if (form->prolang == INTERNALlanguageId)
-		entry->dangerous = is_internal_danger(text_attribute(tuple, Anum_pg_proc_prosrc));
-	else if (form->prolang == ClanguageId)
-	{
-		module = module_of(text_attribute(tuple, Anum_pg_proc_probin));
-		if (module >= 0 && modules[module].by_relation)
-			entry->module = module;
-		else
-			entry->dangerous = module >= 0;
-	}
-	else
-		entry->untrusted_language = tv_guard_untrusted_language(form->prolang);
-
-	/* in whatever language: "internal" can do much with a row (pg_notify, lo_put ...) */
-	entry->foreign = form->oid >= FirstNormalObjectId &&
-		!OidIsValid(getExtensionOfObject(ProcedureRelationId, form->oid));
-}
-
-static void
-forget_known(Datum arg, int cacheid, uint32 hashvalue)
-{
-	known_stale = true;
-}
-
-static void
-fresh_table(void)
-{
-	HASHCTL		control = {0};
-
-	if (known != NULL && !known_stale)
-		return;
-	if (known != NULL)
-		hash_destroy(known);
-	known_stale = false;
-	control.keysize = sizeof(Oid);
-	control.entrysize = sizeof(Known);
-	known = hash_create("tde_vault functions", 256, &control, HASH_ELEM | HASH_BLOBS);
-}
-
-/* By value: an invalidation may come with any look-up. */
-static Known
-what_is(Oid function)
-{
-	Known		result = {function, .module = -1};
-	Known	   *entry;
-	HeapTuple	tuple;
-	bool		found;
-
-	fresh_table();
-	entry = hash_search(known, &function, HASH_FIND, NULL);
-	if (entry != NULL)
-		return *entry;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	if (!HeapTupleIsValid(tuple))
-		return result;
-	classify(&result, tuple);
-	ReleaseSysCache(tuple);
-	if (!known_stale)
-	{
-		entry = hash_search(known, &function, HASH_ENTER, &found);
-		*entry = result;
-	}
-	return result;
-}
-
-static void
-refuse_danger(const Known *entry)
+refuse_danger(const TvCode *entry)
 {
 	const char *name = get_func_name(entry->function);
 
@@ -241,27 +66,6 @@ refuse_danger(const Known *entry)
 	if (entry->untrusted_language)
 		tv_guard_refuse(psprintf("function %s() in an untrusted language", name),
 						"Write it in a trusted language.");
-}
-
-/* Pinned functions are in the server's language "internal", and the same everywhere. */
-static TV_HOT bool
-is_harmless_builtin(Oid function)
-{
-	static uint8 dangerous[FirstGenbkiObjectId / 8 + 1];
-	static bool ready = false;
-
-	if (function >= FirstGenbkiObjectId)
-		return false;
-	for (int i = 0; !ready && i < lengthof(internal_functions); i++)
-	{
-		for (int f = 0; f < fmgr_nbuiltins; f++)
-		{
-			if (strcmp(fmgr_builtins[f].funcName, internal_functions[i]) == 0)
-				dangerous[fmgr_builtins[f].foid / 8] |= 1 << (fmgr_builtins[f].foid % 8);
-		}
-	}
-	ready = true;
-	return (dangerous[function / 8] & (1 << (function % 8))) == 0;
 }
 
 /* --- functions that take a relation --- */
@@ -295,13 +99,13 @@ named_relation(FunctionCallInfo fcinfo, Oid type)
 static Datum
 guarded_call(PG_FUNCTION_ARGS)
 {
-	Known		entry = what_is(fcinfo->flinfo->fn_oid);
+	TvCode		entry = tv_guard_code(fcinfo->flinfo->fn_oid);
 	Original   *original = hash_search(originals, &fcinfo->flinfo->fn_oid, HASH_FIND, NULL);
 	Oid		   *types;
 	int			n_types;
 	Oid			relid = InvalidOid;
 
-	if (original == NULL || entry.module < 0)
+	if (original == NULL || !entry.by_relation)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function %u changed while it was called", fcinfo->flinfo->fn_oid),
@@ -310,7 +114,7 @@ guarded_call(PG_FUNCTION_ARGS)
 	if (n_types > 0)
 		relid = named_relation(fcinfo, types[0]);
 	/* what the vault knows of tables hangs on catalogs, also on those that databases share */
-	if (modules[entry.module].action == TV_ACTION_DELETE && OidIsValid(relid) &&
+	if (entry.action == TV_ACTION_DELETE && OidIsValid(relid) &&
 		IsCatalogRelationOid(relid) && tv_vault_on_anywhere())
 		tv_guard_refuse(psprintf("changing %s", tv_guard_name(relid)), "Use the statements that are made for it.");
 	if (OidIsValid(relid) && tv_vault_on())
@@ -320,7 +124,7 @@ guarded_call(PG_FUNCTION_ARGS)
 							"Use the view pg_stats.");
 		if (relid == LargeObjectRelationId)
 			tv_guard_refuse_large_objects();
-		tv_guard_require(relid, modules[entry.module].action);
+		tv_guard_require(relid, entry.action);
 	}
 	return original->address(fcinfo);
 }
@@ -358,21 +162,22 @@ tv_guard_trusted_owner(Oid owner)
 static bool
 needs_hook(Oid function)
 {
-	Known		entry;
+	TvCode		entry;
 
 	if (next_needs && next_needs(function))
 		return true;
-	if (likely(!tv_vault_on_anywhere()) || is_harmless_builtin(function) || !IsTransactionState())
+	if (likely(!tv_vault_on_anywhere()) || tv_guard_is_harmless_builtin(function) || !IsTransactionState())
 		return false;
-	entry = what_is(function);
-	return entry.dangerous || entry.untrusted_language || entry.module >= 0 ||
+	entry = tv_guard_code(function);
+	return entry.dangerous || entry.untrusted_language || entry.by_relation ||
+		(entry.telling && tv_vault_on()) ||
 		(entry.foreign && creating_extension) ||
 		(entry.foreign && tv_vault_on() &&
 		 (entry.owner != GetAuthenticatedUserId() || !has_place(entry.owner)));
 }
 
 static void
-push(const Known *entry)
+push(Oid function, Oid owner)
 {
 	if (stack_depth == stack_room)
 	{
@@ -382,8 +187,8 @@ push(const Known *entry)
 			repalloc(stack, room * sizeof(Frame));
 		stack_room = room;
 	}
-	stack[stack_depth].function = entry->function;
-	stack[stack_depth++].owner = entry->owner;
+	stack[stack_depth].function = function;
+	stack[stack_depth++].owner = owner;
 }
 
 static void
@@ -391,6 +196,30 @@ pop(Oid function)
 {
 	if (stack_depth > 0 && stack[stack_depth - 1].function == function)
 		stack_depth--;
+}
+
+/* Nobody owns what a stored expression tells a function to do. */
+void
+tv_guard_begin_told(Oid function)
+{
+	push(function, InvalidOid);
+}
+
+void
+tv_guard_end_told(Oid function)
+{
+	pop(function);
+}
+
+bool
+tv_guard_is_told(void)
+{
+	for (int i = stack_depth - 1; i >= 0; i--)
+	{
+		if (!OidIsValid(stack[i].owner))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -442,7 +271,7 @@ serving(void)
  * vault does not know.
  */
 static void
-check_carried(const Known *entry)
+check_carried(const TvCode *entry)
 {
 	static struct
 	{
@@ -481,31 +310,52 @@ check_carried(const Known *entry)
 static TV_HOT void
 object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
-	Known		entry;
+	TvCode		entry;
 
 	if (next_object_access)
 		next_object_access(access, classId, objectId, subId, arg);
-	if (access != OAT_FUNCTION_EXECUTE || likely(!tv_vault_on_anywhere()) || is_harmless_builtin(objectId))
+	if (access != OAT_FUNCTION_EXECUTE || likely(!tv_vault_on_anywhere()) || tv_guard_is_harmless_builtin(objectId))
 		return;
-	entry = what_is(objectId);
+	entry = tv_guard_code(objectId);
 	refuse_danger(&entry);
 	if (entry.aggregate && entry.foreign && tv_vault_on())
 		check_carried(&entry);
 }
 
+/* tv_vault_function_frozen(), for a trigger that is called for many rows. */
+static bool
+is_of_realm(Oid function)
+{
+	static Oid	asked = InvalidOid;
+	static LocalTransactionId lxid = InvalidLocalTransactionId;
+	static bool answer = false;
+
+	if (asked != function || lxid != MyProc->lxid)
+		answer = tv_vault_function_frozen(function);
+	asked = function;
+	lxid = MyProc->lxid;
+	return answer;
+}
+
 static void
 begin_call(FmgrInfo *flinfo)
 {
-	Known		entry = what_is(flinfo->fn_oid);
+	TvCode		entry = tv_guard_code(flinfo->fn_oid);
 
 	if (tv_vault_on_anywhere())
 		refuse_danger(&entry);
-	if (entry.module >= 0 && flinfo->fn_addr != guarded_call)
+	if (entry.by_relation && flinfo->fn_addr != guarded_call)
 		stand_before(flinfo);
 	if (entry.foreign)
 	{
 		check_carried(&entry);
-		push(&entry);
+		push(entry.function, entry.owner);
+	}
+	else if (entry.telling && tv_vault_on() && !tv_guard_in_script() &&
+			 (flinfo->fn_expr == NULL || !tv_guard_is_written(flinfo)) && !is_of_realm(entry.function))
+	{
+		tv_guard_check_sent(flinfo);
+		tv_guard_begin_told(entry.function);
 	}
 }
 
@@ -573,8 +423,7 @@ tv_guard_script_end(int before)
 void
 tv_guard_function_init(void)
 {
-	CacheRegisterSyscacheCallback(PROCOID, forget_known, (Datum) 0);
-	CacheRegisterSyscacheCallback(LANGOID, forget_known, (Datum) 0);
+	tv_guard_code_init();
 	next_object_access = object_access_hook;
 	object_access_hook = object_access;
 	next_needs = needs_fmgr_hook;

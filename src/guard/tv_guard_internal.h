@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "fmgr.h"
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
@@ -75,6 +76,10 @@ extern bool tv_guard_touched(void);
  */
 extern bool tv_guard_carrying(void);
 
+/* CALL or DO, whose transactions count as one, begins and ends, also by an error. */
+extern void tv_guard_block_begin(void);
+extern void tv_guard_block_end(void);
+
 /*
  * Does the server itself work on a realm's rows in the transaction at hand
  * (statistics, VACUUM, logical apply), whoever made it?  Then tv_guard_carrying()
@@ -103,12 +108,28 @@ extern void tv_guard_audit_entry(Oid relid, int actions);
 
 /* --- tv_guard_builtin.c --- */
 
+/* In _PG_init: what stood there. */
+extern PGFunction tv_guard_replace_builtin(Oid function, PGFunction replacement);
 extern void tv_guard_builtin_init(void);
+
+/* --- tv_guard_written.c --- */
+
+/*
+ * Is the function called by the text of a statement, or of a function, and not
+ * by an expression that is stored (a default, check, view, rule, policy,
+ * operator, cast ...), nor within what one of these has told a function to do?
+ */
+extern bool tv_guard_is_written(const FmgrInfo *flinfo);
+
+/* It takes a value where others find it: throw if it may be given rows by a stored expression. */
+extern void tv_guard_check_sent(const FmgrInfo *flinfo);
+
+extern void tv_guard_written_init(void);
 
 /* --- tv_guard_large_object.c --- */
 
-/* May the session read (ACL_SELECT) or change it?  Throws if not. */
-extern void tv_guard_check_large_object(Oid object, AclMode mode);
+/* May the session, by that call, read (ACL_SELECT) or change it?  Throws if not. */
+extern void tv_guard_check_large_object(Oid object, AclMode mode, const FmgrInfo *flinfo);
 
 /* To be called in _PG_init. */
 extern void tv_guard_large_object_init(void);
@@ -126,6 +147,9 @@ extern void tv_guard_refuse_large_objects(void) pg_attribute_noreturn();
 extern void tv_guard_check_planted(Oid class, Oid object);
 extern Oid	tv_guard_owner_of_relation(Oid relid);
 
+/* The same for one that brings queries along (view, rules, policies); else InvalidOid. */
+extern Oid	tv_guard_owner_of_queries(Oid relid);
+
 /* --- tv_guard_query.c --- */
 
 /* Executors that run, one inside the other. */
@@ -133,6 +157,13 @@ extern int	tv_guard_executor_depth(void);
 
 /* Columns for who names none, so that only rules on the whole table count. */
 extern const Bitmapset *tv_guard_no_column(void);
+
+/*
+ * Does a statement that runs use relations of somebody who has no place in the
+ * vault?  any: all of them count, and what is written to, because these can have
+ * defaults and checks; else those that bring queries along.
+ */
+extern bool tv_guard_runs_others(bool any);
 
 extern void tv_guard_copying(bool copying);
 extern void tv_guard_check_fetch(const FetchStmt *stmt);
@@ -164,6 +195,31 @@ extern TvMaintenance tv_guard_maintenance_begin(bool listed);
 extern void tv_guard_maintenance_end(TvMaintenance before);
 extern void tv_guard_table_init(void);
 
+/* --- tv_guard_code.c --- */
+
+typedef struct TvCode
+{
+	Oid			function;
+	bool		dangerous;
+	bool		untrusted_language;
+	bool		foreign;		/* neither the server's nor an extension's */
+	bool		aggregate;
+	bool		telling;		/* runs SQL that it is told */
+	bool		by_relation;	/* a module's: does action to the relation that it is given */
+	TvAction	action;
+	Oid			owner;
+} TvCode;
+
+extern TvCode tv_guard_code(Oid function);
+
+/* Is it the server's own, and none of the dangerous?  Reads nothing. */
+extern bool tv_guard_is_harmless_builtin(Oid function);
+
+/* Is the language one whose functions may do what the server's process may? */
+extern bool tv_guard_untrusted_language(Oid language);
+
+extern void tv_guard_code_init(void);
+
 /* --- tv_guard_function.c --- */
 
 /*
@@ -175,6 +231,15 @@ extern Oid	tv_guard_untrusted_function(void);
 extern bool tv_guard_trusted_owner(Oid owner);
 
 /*
+ * A function that runs what it is told was told by a stored expression: whose
+ * that is nobody knows, so until the end it is one on the stack that may not
+ * have a realm's data, nor use rights of the user.
+ */
+extern void tv_guard_begin_told(Oid function);
+extern void tv_guard_end_told(Oid function);
+extern bool tv_guard_is_told(void);
+
+/*
  * Does the script of an extension do what happens now, and not somebody's
  * function that an event trigger, say, calls meanwhile?  CREATE and ALTER
  * EXTENSION run between begin and end, which gets what begin returned.
@@ -182,9 +247,6 @@ extern bool tv_guard_trusted_owner(Oid owner);
 extern bool tv_guard_in_script(void);
 extern int	tv_guard_script_begin(void);
 extern void tv_guard_script_end(int before);
-
-/* Is the language one whose functions may do what the server's process may? */
-extern bool tv_guard_untrusted_language(Oid language);
 
 extern void tv_guard_function_init(void);
 

@@ -46,11 +46,28 @@ check(Oid object, TvAction action, Oid owner, bool again)
 		tv_guard_require_owned(owner, psprintf("large object %u", object), action, again);
 }
 
+/*
+ * What somebody's table or view asks for in a user's name is not for them; what
+ * those of the realm's people do is.
+ */
 void
-tv_guard_check_large_object(Oid object, AclMode mode)
+tv_guard_check_large_object(Oid object, AclMode mode, const FmgrInfo *flinfo)
 {
-	check(object, mode == ACL_SELECT ? TV_ACTION_SELECT : TV_ACTION_UPDATE,
-		  owner_of(object, SnapshotSelf), false);
+	bool		told = !tv_guard_is_written(flinfo) && tv_guard_runs_others(true);
+
+	if (told)
+		tv_guard_begin_told(flinfo->fn_oid);
+	PG_TRY();
+	{
+		check(object, mode == ACL_SELECT ? TV_ACTION_SELECT : TV_ACTION_UPDATE,
+			  owner_of(object, SnapshotSelf), false);
+	}
+	PG_FINALLY();
+	{
+		if (told)
+			tv_guard_end_told(flinfo->fn_oid);
+	}
+	PG_END_TRY();
 }
 
 /* Another owner would be another's protection: the one before is asked about. */

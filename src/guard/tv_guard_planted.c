@@ -35,9 +35,22 @@ function_owner(Oid function)
 	return owner;
 }
 
-/* Owner of a relation that runs queries of its own: a view, or one with rules. */
+/* Which relations count. */
+typedef enum Kind
+{
+	ALL, WITH_RULES, WITH_QUERIES
+} Kind;
+
+static bool
+is_of_kind(Form_pg_class form, Kind kind)
+{
+	return kind == ALL || form->relkind == RELKIND_VIEW || form->relkind == RELKIND_MATVIEW || form->relhasrules ||
+		(kind == WITH_QUERIES && form->relrowsecurity);
+}
+
+/* Owner of a relation, if it is one of that kind. */
 static Oid
-rule_owner(Oid relid, bool any)
+relation_owner(Oid relid, Kind kind)
 {
 	TvLookup	lookup;
 	HeapTuple	tuple = tv_guard_lookup(&lookup, RelationRelationId, ClassOidIndexId,
@@ -48,7 +61,7 @@ rule_owner(Oid relid, bool any)
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
 
-		if (any || form->relkind == RELKIND_VIEW || form->relkind == RELKIND_MATVIEW || form->relhasrules)
+		if (is_of_kind(form, kind))
 			owner = form->relowner;
 	}
 	tv_guard_end_lookup(&lookup);
@@ -58,7 +71,13 @@ rule_owner(Oid relid, bool any)
 Oid
 tv_guard_owner_of_relation(Oid relid)
 {
-	return rule_owner(relid, true);
+	return relation_owner(relid, ALL);
+}
+
+Oid
+tv_guard_owner_of_queries(Oid relid)
+{
+	return relation_owner(relid, WITH_QUERIES);
 }
 
 void
@@ -73,11 +92,11 @@ tv_guard_check_planted(Oid class, Oid object)
 			owner = function_owner(object);
 			break;
 		case RelationRelationId:
-			owner = rule_owner(object, false);
+			owner = relation_owner(object, WITH_RULES);
 			break;
 		case RewriteRelationId:
 		case PolicyRelationId:
-			owner = rule_owner(tv_guard_relation_of(class, object), true);
+			owner = relation_owner(tv_guard_relation_of(class, object), ALL);
 			break;
 		default:
 			return;

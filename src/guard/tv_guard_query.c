@@ -41,6 +41,22 @@ static const QueryDesc *starting = NULL;
 static bool copying = false;	/* COPY table TO */
 static int	executor_depth = 0;
 
+/* Statements that run, one within the other. */
+typedef enum Others
+{
+	NOT_ASKED, NONE, SOME
+} Others;
+
+typedef struct Running
+{
+	const PlannedStmt *stmt;
+	Others		relations;		/* does it use ones of somebody without a place in the vault? */
+	Others		queries;		/* ... that bring queries along? */
+	struct Running *outer;
+} Running;
+
+static Running *running = NULL;
+
 TV_HOT int
 tv_guard_executor_depth(void)
 {
@@ -433,9 +449,52 @@ run_next(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_o
 		standard_ExecutorRun(query, direction, count, execute_once);
 }
 
+/* Nobody watches over defaults and checks, which what is written to has, whoever owns it. */
+static Others
+find_others(const PlannedStmt *stmt, bool any)
+{
+	Index		rti = 0;
+	ListCell   *lc;
+
+	foreach(lc, stmt->rtable)
+	{
+		const RangeTblEntry *rte = lfirst(lc);
+		Oid			owner;
+
+		rti++;
+		if (rte->rtekind != RTE_RELATION || rte->relid < FirstNormalObjectId || tv_vault_protects(rte->relid))
+			continue;
+		if (any && list_member_int(stmt->resultRelations, rti))
+			return SOME;
+		owner = any ? tv_guard_owner_of_relation(rte->relid) : tv_guard_owner_of_queries(rte->relid);
+		if (OidIsValid(owner) && !tv_guard_trusted_owner(owner))
+			return SOME;
+	}
+	return NONE;
+}
+
+bool
+tv_guard_runs_others(bool any)
+{
+	/* COPY: its defaults */
+	if (running == NULL)
+		return any;
+	for (Running *one = running; one != NULL; one = one->outer)
+	{
+		Others	   *answer = any ? &one->relations : &one->queries;
+
+		if (*answer == NOT_ASKED)
+			*answer = find_others(one->stmt, any);
+		if (*answer == SOME)
+			return true;
+	}
+	return false;
+}
+
 static TV_HOT void
 executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
+	Running		now = {query->plannedstmt, NOT_ASKED, NOT_ASKED, running};
 	int			before = executor_depth;
 
 	if (likely(!tv_vault_on()))
@@ -445,6 +504,7 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 	}
 	check_again(query->plannedstmt);
 	executor_depth++;
+	running = &now;
 	PG_TRY();
 	{
 		run_next(query, direction, count, execute_once);
@@ -452,6 +512,7 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 	PG_FINALLY();
 	{
 		executor_depth = before;
+		running = now.outer;
 	}
 	PG_END_TRY();
 }

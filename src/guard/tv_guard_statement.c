@@ -86,6 +86,22 @@ run_script(const Call *call)
 	PG_END_TRY();
 }
 
+/* What may end transactions, and go on. */
+static void
+run_block(const Call *call)
+{
+	tv_guard_block_begin();
+	PG_TRY();
+	{
+		run_next(call);
+	}
+	PG_FINALLY();
+	{
+		tv_guard_block_end();
+	}
+	PG_END_TRY();
+}
+
 /* COPY of a table TO: its entry in the range table says only SELECT. */
 static void
 run_copy(const Call *call)
@@ -133,6 +149,10 @@ run(const Call *call)
 				run_copy(call);
 			else
 				run_next(call);
+			return;
+		case T_CallStmt:
+		case T_DoStmt:
+			run_block(call);
 			return;
 		case T_CreateExtensionStmt:
 		case T_AlterExtensionStmt:

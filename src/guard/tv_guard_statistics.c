@@ -227,11 +227,14 @@ tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid relid)
 			 errhint("Use the view pg_stats, or COPY (SELECT ...).")));
 }
 
+/* What is protected is not for the view, rule or policy of somebody else, whoever meets it. */
 bool
 tv_guard_statistics_visible(Oid relid)
 {
-	return !tv_vault_on() ||
-		(relid != LargeObjectRelationId && tv_guard_allows(relid, TV_ACTION_SELECT, NULL));
+	if (!tv_vault_on())
+		return true;
+	return relid != LargeObjectRelationId && tv_guard_allows(relid, TV_ACTION_SELECT, NULL) &&
+		(!tv_vault_protects(relid) || !tv_guard_runs_others(false));
 }
 
 bool

@@ -10,6 +10,7 @@
 #include "utils/timestamp.h"
 
 #include "base/tv_secret.h"
+#include "guard/tv_guard.h"
 #include "page/tv_page_smgr.h"
 #include "vault/tv_vault_ticket.h"
 
@@ -43,6 +44,7 @@ tv_sql_create_unlock_ticket(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("tde_vault was not loaded when the server started"),
 				 errhint("Add tde_vault to shared_preload_libraries and restart the server.")));
+	tv_guard_require_written(fcinfo->flinfo, "create_unlock_ticket()");
 	if (sessions < 1 || sessions > MAX_SESSIONS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/tv_secret.h"
+#include "guard/tv_guard.h"
 #include "sqlapi/tv_sqlapi_argument.h"
 #include "vault/tv_vault.h"
 #include "vault/tv_vault_commands.h"
@@ -422,6 +423,7 @@ tv_sql_create_recovery_shares(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {false};
 
 	tv_sql_require_loaded();
+	tv_guard_require_written(fcinfo->flinfo, "create_recovery_shares()");
 	SetSingleFuncCall(fcinfo, 0);
 	tv_vault_create_shares(PG_GETARG_INT32(0), n, shares);
 	for (int i = 0; i < n && i < SHARES_MAX; i++)

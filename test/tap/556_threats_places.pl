@@ -1,7 +1,8 @@
 # Whose functions and views are given rows of realms: of who has a place in the
 # vault of this database, now.  A place in that of another database is none here,
-# nor is one that has run out, nor a policy elsewhere that nobody can read.  More
-# of row 28 of the list of threats.
+# nor is one that has run out, nor a policy elsewhere that nobody can read; and
+# what a DO block was given it does not hand on after a COMMIT.  More of row 28
+# of the list of threats.
 use strict;
 use warnings;
 use FindBin;
@@ -86,5 +87,19 @@ like($session->{stderr}, $untrusted, 'run out, it is not, in a session that knew
 $session->quit;
 refused('nor in a new one', 'SELECT count(public.of_temp(ssn)) FROM secret.patients');
 
+# --- what a block was given it carries over the end of a transaction -----------------------
+
+refused("$_->[0]", $_->[1])
+  foreach (
+	[ 'a variable, after COMMIT', 'DO $$DECLARE v text; BEGIN SELECT ssn INTO v FROM secret.patients LIMIT 1; COMMIT; PERFORM public.of_mallory(v); END$$' ],
+	[ 'a variable, after ROLLBACK', 'DO $$DECLARE v text; BEGIN SELECT ssn INTO v FROM secret.patients LIMIT 1; ROLLBACK; PERFORM public.of_mallory(v); COMMIT; END$$' ],
+	[ 'a loop over a cursor', 'DO $$DECLARE r record; n int := 0; BEGIN FOR r IN SELECT ssn FROM secret.patients LOOP COMMIT; PERFORM public.of_mallory(r.ssn); END LOOP; END$$' ],
+	[ 'a procedure', 'CREATE PROCEDURE pg_temp.p() LANGUAGE plpgsql AS $$DECLARE v text; BEGIN SELECT ssn INTO v FROM secret.patients LIMIT 1; COMMIT; PERFORM public.of_mallory(v); END$$; CALL pg_temp.p()' ],
+	[ 'a procedure in a block', 'CREATE PROCEDURE pg_temp.q(INOUT v text) LANGUAGE plpgsql AS $$BEGIN SELECT ssn INTO v FROM secret.patients LIMIT 1; COMMIT; END$$; DO $$DECLARE v text; BEGIN CALL pg_temp.q(v); PERFORM public.of_mallory(v); END$$' ],
+	[ 'a block that has caught an error', 'DO $$DECLARE v text; BEGIN BEGIN SELECT ssn INTO v FROM secret.patients LIMIT 1; PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END; COMMIT; PERFORM public.of_mallory(v); END$$' ]);
+like(run_as('alice', UNLOCK . q{DO $$BEGIN PERFORM ssn FROM secret.patients; COMMIT; END$$; SELECT public.of_mallory('x'); DO $$BEGIN PERFORM public.of_mallory('y'); END$$;}),
+	qr/^x\nDO$/m, 'control: after the block it works');
+like(run_as('alice', UNLOCK . q{DO $$BEGIN PERFORM ssn FROM secret.patients; COMMIT; PERFORM 1 / 0; END$$; SELECT public.of_mallory('x');}),
+	qr/division by zero.*^x$/ms, 'control: also after one that has failed');
 $node->stop;
 done_testing();
