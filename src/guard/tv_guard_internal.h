@@ -145,6 +145,12 @@ extern void tv_guard_refuse_large_objects(void) pg_attribute_noreturn();
 
 /* An object was made or changed: refuse if it is in the name of a role of the vault. */
 extern void tv_guard_check_planted(Oid class, Oid object);
+
+/*
+ * Something is done that outlasts the function which does it, and that the user
+ * will take for their own: throw if that function is one of somebody else.
+ */
+extern void tv_guard_check_left(const char *what);
 extern Oid	tv_guard_owner_of_relation(Oid relid);
 
 /* The same for one that brings queries along (view, rules, policies); else InvalidOid. */

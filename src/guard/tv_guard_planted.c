@@ -5,7 +5,9 @@
  * Functions, views, rules and policies that such a role owns are trusted with the rows
  * that their user reads.  A superuser can SET ROLE, give an object away, or
  * replace what another owns; so while a vault is on, such objects are made and
- * changed only by the role itself, or by a member of it.
+ * changed only by the role itself, or by a member of it; and not by a function
+ * of somebody else that one of these happens to run (a trigger, say), which would
+ * leave things behind in their name: statements that are prepared are such, too.
  */
 #include "postgres.h"
 
@@ -18,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
@@ -81,6 +84,21 @@ tv_guard_owner_of_queries(Oid relid)
 }
 
 void
+tv_guard_check_left(const char *what)
+{
+	Oid			function = tv_guard_untrusted_function();
+
+	if (!OidIsValid(function))
+		return;
+	tv_guard_audit_refusal(psprintf("%s by function %s()", what, get_func_name(function)));
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_ADMIN),
+			 errmsg("%s is refused within function \"%s\"", what, get_func_name(function)),
+			 errdetail("The function's owner has no place in the vault; what it leaves behind would be trusted as yours."),
+			 errhint("Give the statement itself, or let a role own the function that is authorized for a realm.")));
+}
+
+void
 tv_guard_check_planted(Oid class, Oid object)
 {
 	Oid			user = GetAuthenticatedUserId();
@@ -101,9 +119,14 @@ tv_guard_check_planted(Oid class, Oid object)
 		default:
 			return;
 	}
-	if (!OidIsValid(owner) || owner == user || tv_guard_in_script() ||
-		!tv_vault_role_protected(owner) || is_member_of_role_nosuper(user, owner))
+	if (!OidIsValid(owner) || tv_guard_in_script() || !tv_vault_role_protected(owner))
 		return;
+	if (owner == user || is_member_of_role_nosuper(user, owner))
+	{
+		tv_guard_check_left(psprintf("making or changing a function, view, rule or policy of role \"%s\"",
+									 GetUserNameFromId(owner, true)));
+		return;
+	}
 	tv_guard_refuse(psprintf("making or changing a function, view, rule or policy of role \"%s\"",
 							 GetUserNameFromId(owner, true)),
 					"The vault trusts what that role owns: it can do it itself, in a session of its own.");

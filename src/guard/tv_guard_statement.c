@@ -211,6 +211,8 @@ guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
 	tv_guard_role_statement(stmt);
 	if (tv_vault_on())
 		tv_guard_relation_statement(stmt);
+	if (IsA(stmt, PrepareStmt) && tv_vault_user_has_realm())
+		tv_guard_check_left("PREPARE");
 	tv_guard_audit_statement(stmt, context != PROCESS_UTILITY_SUBCOMMAND);
 	run(&call);
 	tv_guard_role_forget();
