@@ -96,16 +96,16 @@ tap_suite()
 }
 
 suite_layers() { tap_suite layers contrib/check-layers; }
-suite_unit() { tap_suite unit make --no-print-directory -C test/unit check; }
-suite_asan() { tap_suite asan make --no-print-directory -C test/unit check-asan; }
-suite_valgrind() { tap_suite valgrind make --no-print-directory -C test/unit check-valgrind; }
+suite_unit() { tap_suite unit make --no-print-directory -j"$jobs" -C test/unit check; }
+suite_asan() { tap_suite asan make --no-print-directory -j"$jobs" -C test/unit check-asan; }
+suite_valgrind() { tap_suite valgrind make --no-print-directory -j"$jobs" -C test/unit check-valgrind; }
 
 # A fuzz target that ran its time without a finding is a test that passed.
 suite_fuzz()
 {
 	local log=$tmp/log/fuzz.log begun=$SECONDS rc=0 started
 	cp -r test/fuzz/corpus "$tmp/corpus" 2>/dev/null || mkdir "$tmp/corpus"
-	make --no-print-directory -C test/fuzz run "SECONDS=${FUZZ_SECONDS:-5}" "CORPUS=$tmp/corpus" >"$log" 2>&1 || rc=$?
+	make --no-print-directory -j"$jobs" -C test/fuzz run "SECONDS=${FUZZ_SECONDS:-5}" "CORPUS=$tmp/corpus" >"$log" 2>&1 || rc=$?
 	started=$(count '^# fuzz_[a-z0-9_]* for ' "$log")
 	if [ "$rc" = 0 ]
 	then report fuzz "$started" 0 0 $((SECONDS - begun)) "$log"
