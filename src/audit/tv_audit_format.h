@@ -1,7 +1,7 @@
 /*
  * tv_audit_format.h
- *	  Bytes of the audit log.  No PostgreSQL headers; links into the CLI, unit
- *	  tests and fuzzers.  The layout is described in contrib/doc/formats.md.
+ *	  Bytes of the audit log.  No PostgreSQL headers.
+ *	  The layout is described in contrib/doc/formats.md.
  *
  * A line is a JSON object that begins with its event id and ends with its
  * chain value, both in one fixed spelling, so that the chain can be checked

@@ -49,7 +49,9 @@ extern size_t tv_cipher_key_len(TvCipher cipher);	/* 32, or 64 for XTS */
 extern bool tv_cipher_has_tag(TvCipher cipher); /* GCM, ChaCha20-Poly1305 */
 extern bool tv_cipher_has_nonce(TvCipher cipher);	/* those and CTR */
 
+/* Bytes of a context; it is to be aligned to 64. */
 extern size_t tv_cipher_context_size(TvCipher cipher);
+/* Make a context ready; keylen is tv_cipher_key_len(). */
 extern TvStatus tv_cipher_init(TvCipherContext *ctx, TvCipher cipher,
 							   const uint8_t *key, size_t keylen);
 

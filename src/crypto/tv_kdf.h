@@ -30,6 +30,7 @@ typedef struct TvHmacKey
 	uint64_t	opaque[28];
 } TvHmacKey;
 
+/* Make a key ready; tv_secret_wipe() ends it. */
 extern TvStatus tv_hmac_key_init(TvHmacKey *ready, const uint8_t *key, size_t keylen);
 
 /* Allocates nothing, takes no lock, makes no system call. */

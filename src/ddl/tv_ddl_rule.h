@@ -30,7 +30,7 @@ extern Rule tv_ddl_vault_rule(Parser *p, const TvDdlToken *first);
 /* ALTER DATABASE [ name ] { ENABLE | DISABLE } DATABASE VAULT, before VAULT */
 extern bool tv_ddl_vault_switch(Parser *p);
 
-/* --- terminals --- */
+/* --- tokens --- */
 
 static inline bool
 is_last(const TvDdlToken *token)
@@ -47,12 +47,14 @@ ahead(const TvDdlToken *token, int n)
 	return token;
 }
 
+/* Are these the token and the one after it? */
 static inline bool
 words_at(const TvDdlToken *token, const char *first, const char *second)
 {
 	return tv_ddl_token_is(token, first) && tv_ddl_token_is(ahead(token, 1), second);
 }
 
+/* A column's or table's name, in quotes or a word that may be one. */
 static inline bool
 is_name(const TvDdlToken *token)
 {
@@ -60,7 +62,7 @@ is_name(const TvDdlToken *token)
 		(token->kind == TV_TOKEN_WORD && token->can_name);
 }
 
-/* --- terminals ------------------------------------------------------------ */
+/* --- terminals: true if it is next, which it then is past --- */
 
 static inline bool
 word(Parser *p, const char *expected)
@@ -80,6 +82,7 @@ symbol(Parser *p, char expected)
 	return true;
 }
 
+/* A literal; *value (or NULL): the token. */
 static inline bool
 string(Parser *p, const TvDdlToken **value)
 {
@@ -125,6 +128,7 @@ qualified_name(Parser *p)
 	return true;
 }
 
+/* The last token of a statement is not taken. */
 static inline bool
 end_of_statement(Parser *p)
 {
@@ -167,6 +171,7 @@ has_argument(const Parser *p, const char *called)
 	return false;
 }
 
+/* The next token, as an argument. */
 static inline bool
 name_argument(Parser *p, const char *called)
 {

@@ -43,6 +43,7 @@ extern bool tv_guard_allows(Oid relid, TvAction action, const Bitmapset *columns
 /* A relation by name, as the statement at hand would find it; none: nothing. */
 extern void tv_guard_require_name(const RangeVar *name, TvAction action);
 
+/* Throw if the vault forbids that to what is in the schema, or in the database. */
 extern void tv_guard_require_schema(Oid schema, TvAction action);
 extern void tv_guard_require_database(TvAction action);
 
@@ -86,6 +87,8 @@ extern void tv_guard_block_end(void);
  * is true, too, and who is connected is no reason to trust a function.
  */
 extern bool tv_guard_serving(void);
+
+/* From now on it does. */
 extern void tv_guard_serve(void);
 
 /* Was it ever?  They may be in its temporary tables, cursors, settings. */
@@ -151,6 +154,8 @@ extern void tv_guard_check_planted(Oid class, Oid object);
  * will take for their own: throw if that function is one of somebody else.
  */
 extern void tv_guard_check_left(const char *what);
+
+/* The owner; InvalidOid if there is no such relation. */
 extern Oid	tv_guard_owner_of_relation(Oid relid);
 
 /* The same for one that brings queries along (view, rules, policies); else InvalidOid. */
@@ -171,8 +176,12 @@ extern const Bitmapset *tv_guard_no_column(void);
  */
 extern bool tv_guard_runs_others(bool any);
 
+/* COPY TO begins or ends: what is read meanwhile is exported. */
 extern void tv_guard_copying(bool copying);
+
+/* FETCH of a cursor that may have had its rows before the realm was locked again. */
 extern void tv_guard_check_fetch(const FetchStmt *stmt);
+
 extern void tv_guard_query_init(void);
 
 /* --- tv_guard_statistics.c --- */
@@ -283,6 +292,7 @@ extern void tv_guard_end_lookup(TvLookup *lookup);
 
 extern void tv_guard_relation_statement(Node *stmt);	/* tv_guard_relation.c */
 
+/* Does it write tables anew? */
 extern bool tv_guard_is_vacuum_full(const VacuumStmt *stmt);
 
 /* A schema by name, and every relation in it. */

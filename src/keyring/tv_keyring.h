@@ -147,7 +147,7 @@ extern TvStatus tv_keyring_rotation_begin(Oid database, const char *key_id, cons
 extern TvStatus tv_keyring_rotation_step(TvRotation *rotation, TvError *err);
 extern void tv_keyring_rotation_end(void);
 
-/* What a running rotation has done; false if there is none. */
+/* What a running rotation has done. */
 typedef struct TvRotationProgress
 {
 	int			pid;
@@ -157,6 +157,7 @@ typedef struct TvRotationProgress
 	int64		started;
 } TvRotationProgress;
 
+/* False if there is none. */
 extern bool tv_keyring_rotation_progress(TvRotationProgress *out);
 /* How many versions of table keys the master key of database is yet to wrap. */
 extern uint64 tv_keyring_rotation_left(Oid database);

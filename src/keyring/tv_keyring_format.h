@@ -1,8 +1,7 @@
 /*
  * tv_keyring_format.h
- *	  Bytes of the keyring file.  No PostgreSQL headers; links into the CLI,
- *	  unit tests and fuzzers.  The layout is described in
- *	  contrib/doc/formats.md.
+ *	  Bytes of the keyring file.  No PostgreSQL headers.
+ *	  The layout is described in contrib/doc/formats.md.
  *
  * A keyring is one header sector followed by records.  Every record ends with
  * a check value that covers the record and the check of the record before it,

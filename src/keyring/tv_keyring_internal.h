@@ -118,8 +118,10 @@ typedef struct TvKeyringShared
 extern TvKeyringShared *tv_keyring_shared;
 
 /* --- tv_keyring_table.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+/* In _PG_init: shared memory.  At each start: empty. */
 extern void tv_keyring_table_init(void);
 extern void tv_keyring_table_reset(void);
+/* The slot of a file, or of a version of a key (0: the newest); NULL if unknown. */
 extern TvFileSlot *tv_keyring_find_file(const RelFileNode *node);
 extern TvKeySlot *tv_keyring_find_key(uint64 id, uint16 epoch);
 /* The version of key id that was found after before; NULL: the first one. */
@@ -131,7 +133,9 @@ extern TvKeySlot *tv_keyring_next_version(uint64 id, const TvKeySlot *before);
 extern void tv_keyring_stage_opened(uint64 id, uint16 epoch, const uint8 *shielded);
 /* Wipe one version of a key. */
 extern void tv_keyring_destroy_version(TvKeySlot *key);
+/* The newest version of the key of a table; NULL if it has none. */
 extern TvKeySlot *tv_keyring_find_table(Oid database, Oid table);
+/* A slot by its number; NULL if it is not in use. */
 extern TvKeySlot *tv_keyring_key_slot(uint32 slot);
 extern TvFileSlot *tv_keyring_file_slot(uint32 slot);
 /* Bring the tables up to date with a record at pos of the file. Idempotent. */
@@ -166,8 +170,10 @@ extern void tv_keyring_all_moved(void);
 extern bool tv_keyring_has_outlived(int64 now);
 
 /* --- tv_keyring_master_table.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+/* In _PG_init: shared memory.  At each start: empty. */
 extern void tv_keyring_master_table_init(void);
 extern void tv_keyring_master_table_reset(void);
+/* NULL if unknown. */
 extern TvMasterSlot *tv_keyring_find_master(uint64 id);
 /* Master key i in the order of their records; NULL past the end. */
 extern TvMasterSlot *tv_keyring_master_slot(uint32 i);
@@ -179,10 +185,9 @@ extern TvMasterSlot *tv_keyring_master_of(Oid database);
 extern TvMasterSlot *tv_keyring_earlier_master(const TvMasterSlot *slot);
 /* Was a made before b? */
 extern bool tv_keyring_master_before(const TvMasterSlot *a, const TvMasterSlot *b);
-/*
- * Is it the newest of its database, and wraps not yet all that it is to?
- */
+/* Is it the newest of its database, and wraps not yet all that it is to? */
 extern bool tv_keyring_master_is_unfinished(const TvMasterSlot *master);
+/* What tv_keyring_apply() does with records of master keys. */
 extern TvStatus tv_keyring_apply_master(const TvMasterKeyRecord *record, TvError *err);
 extern void tv_keyring_apply_retired(const TvKeyRemovalRecord *record);
 /* One version of a table key more, or less, is wrapped by it. */
@@ -191,6 +196,7 @@ extern void tv_keyring_count_wrapped(uint64 master, int change);
 extern bool tv_keyring_master_is_past(const TvMasterSlot *master);
 
 /* --- tv_keyring_version.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+/* What tv_keyring_apply() and tv_keyring_is_known() do with records of versions. */
 extern void tv_keyring_apply_floor(const TvKeyFloorRecord *record, uint64 pos);
 extern void tv_keyring_apply_work(const TvKeyWorkRecord *record, uint64 pos);
 extern bool tv_keyring_knows_floor(const TvKeyFloorRecord *record);
@@ -201,10 +207,12 @@ extern void tv_keyring_inherit_version(TvKeySlot *key, const TvKeySlot *newest);
 extern int	tv_keyring_sweep_versions(XLogRecPtr redo);
 
 /* --- tv_keyring_nonce.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+/* The same of NONCE_PREFIX. */
 extern bool tv_keyring_has_prefix(const TvNoncePrefixRecord *record);
 extern void tv_keyring_apply_prefix(const TvNoncePrefixRecord *record);
 
 /* --- tv_keyring_anchor.c; the caller holds TV_LOCK_KEYRING_TABLE --- */
+/* The same of ANCHOR; and is it the one to be kept? */
 extern bool tv_keyring_knows_anchor(const TvAnchorRecord *record);
 extern bool tv_keyring_is_newest_anchor(const TvAnchorRecord *record);
 extern TvStatus tv_keyring_apply_anchor(const TvAnchorRecord *record, TvError *err);

@@ -43,7 +43,9 @@ typedef enum TvSidecarResult
 	TV_SIDECAR_IO_ERROR			/* errno tells */
 } TvSidecarResult;
 
+/* The sidecar of a relation file; nothing is opened or made before it is needed. */
 extern void tv_sidecar_init(TvSidecar *sidecar, const RelFileNode *node, uint64 key);
+/* Close its files; it may be used again. */
 extern void tv_sidecar_close(TvSidecar *sidecar);
 
 /*

@@ -267,7 +267,7 @@ tv_sql_decrypt_tablespace(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* tv_tablespaces() -> setof (tablespace oid, cipher, master_id, created) */
+/* tablespace_scopes() -> setof (tablespace, cipher, master_id, since) */
 Datum
 tv_sql_tablespaces(PG_FUNCTION_ARGS)
 {

@@ -1,6 +1,6 @@
 /*
  * tv_vault_commands.h
- *	  The statements of the vault, as functions.
+ *	  The statements of the vault, as functions (contrib/doc/language.md).
  *
  * Each checks the rights of the authenticated user, throws ERROR when it
  * refuses, and then has changed nothing.  Changes are those of the
@@ -69,6 +69,8 @@ extern void tv_vault_unlock_response(const char *realm, const uint8 *proof, size
 extern void tv_vault_lock_realm(const char *realm);
 
 /* --- tv_vault_emergency.c --- */
+
+/* Returns the number of the request. */
 extern uint64 tv_vault_emergency_unlock(const char *realm, const char *authorized_by,
 										const char *reason, const Interval *valid_for);
 extern void tv_vault_approve_emergency(uint64 id);
@@ -78,6 +80,7 @@ extern void tv_vault_review_emergency(uint64 id, const char *note);
 
 /* Make n shares (palloc'ed texts) of which m are needed. */
 extern void tv_vault_create_shares(int m, int n, char **out);
+/* With the texts of m shares: that role is vault administrator. */
 extern void tv_vault_recover_admin(List *shares, const char *new_admin);
 
 /* --- tv_vault_rule.c; lists are of C strings --- */

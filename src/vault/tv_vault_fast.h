@@ -89,6 +89,7 @@ tv_vault_ignores(Oid relid)
 		tv_vault_fast.relids[relid % TV_VAULT_CLEAR] == relid;
 }
 
+/* Is it before that time? */
 extern bool tv_vault_before(TimestampTz until);
 
 /*

@@ -37,6 +37,7 @@ extern void tv_vault_check_text(const char *kind, const char *text);
 /* A copy in the policy's memory. */
 extern char *tv_vault_keep_text(TvPolicy *policy, const char *text);
 
+/* Throw that. */
 extern void tv_vault_out_of_memory(void) pg_attribute_noreturn();
 
 /* Throw what a status says went wrong in this or that. */

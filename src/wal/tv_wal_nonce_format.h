@@ -22,7 +22,10 @@
 _Static_assert(TV_WAL_PREFIX_LEN == 7 && TV_WAL_COUNTER_LEN == 5 && TV_NONCE_LEN == 12,
 			   "layout of a nonce");
 
-/* Inline, as it is part of each record that is written or read. */
+/*
+ * The nonce of that number of the server start with that prefix.  Inline, as it
+ * is part of each record that is written or read.
+ */
 static inline void
 tv_wal_nonce(const uint8_t prefix[TV_WAL_PREFIX_LEN], uint64_t counter,
 			 uint8_t nonce[TV_NONCE_LEN])

@@ -39,6 +39,7 @@ StaticAssertDecl(TV_WAL_BLOCKS_MAX == XLR_MAX_BLOCK_ID + 1,
 StaticAssertDecl(TV_WAL_SPARE_OFFSET + sizeof(uint16) == offsetof(XLogRecord, xl_crc),
 				 "padding of a record header");
 
+/* As a number, lowest byte first. */
 static inline uint16
 tv_wal_get_spare(const XLogRecord *header)
 {
@@ -62,6 +63,7 @@ tv_wal_set_spare(XLogRecord *header, uint16 spare)
  */
 #define TV_WAL_RECORD_MAX (MaxAllocSize / XLOG_BLCKSZ * XLOG_BLCKSZ - 1)
 
+/* A record that recovery may start from. */
 static inline bool
 tv_wal_is_checkpoint(const XLogRecord *header)
 {
@@ -88,8 +90,9 @@ typedef struct TvWalRecord
  */
 extern bool tv_wal_record_parse(const XLogRecData *rdata, TvWalRecord *record);
 
-/* Additional authenticated data (TV_WAL_AAD_MAX bytes); returns its length. */
+/* AAD (TV_WAL_AAD_MAX bytes); returns its length. */
 extern size_t tv_wal_record_aad(const TvWalRecord *record, uint8 *out);
+/* The same of a record that was read, main_len bytes of main data without trailer. */
 extern size_t tv_wal_decoded_aad(const DecodedXLogRecord *decoded,
 								 const TvWalTrailer *trailer,
 								 uint32 main_len, uint8 *out);
