@@ -24,9 +24,9 @@ my @shares;
 my @blocks = (
 	[ 'tde_vault', 'postgres' ],
 	[ '5. First use', 'postgres', qr/^t$.*^patients\|main\|1\|1\|0\|0$/ms ],
-	[ 'Encrypting an existing database', 'postgres', qr/^visits\|encrypt\|/m ],
-	[ 'Encrypting an existing database', 'postgres', qr/^\d+\|\d+$/m ],
-	[ 'Encrypting an existing database', 'postgres', qr/^\d+\|rotate key\|\w+$/m ],
+	[ 'Encrypt an existing database', 'postgres', qr/^visits\|encrypt\|/m ],
+	[ 'Encrypt an existing database', 'postgres', qr/^\d+\|\d+$/m ],
+	[ 'Encrypt an existing database', 'postgres', qr/^\d+\|rotate key\|\w+$/m ],
 	[ 'Encrypt all new tables of a database', 'postgres' ],
 	[ 'Rotate keys of tables', 'postgres', qr/\|active$/m ],
 	[ 'Encrypt a whole database', 'postgres' ],
