@@ -15,15 +15,12 @@ use Compress::Zlib ();
 use Cwd ();
 use Digest::MD5 ();
 use Encode ();
-use Exporter ();
 use Fcntl ();
 use File::Copy ();
 use File::Find ();
 use File::Path ();
 use FindBin;
-use IPC::Run ();
 use PostgreSQL::Test::Cluster ();
-use PostgreSQL::Test::RecursiveCopy;
 use PostgreSQL::Test::Utils ();
 use Test::More;
 use Time::HiRes ();
@@ -300,6 +297,22 @@ sub stop_clean
 	my ($self) = @_;
 	$self->safe_psql('postgres', 'CHECKPOINT');
 	$self->stop('fast');
+	return;
+}
+
+# Keep the data directory of a server that is stopped; put it back as it was then.
+sub keep_data
+{
+	my ($self) = @_;
+	PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $self->data_dir, $self->basedir . '/image');
+	return;
+}
+
+sub restore_data
+{
+	my ($self) = @_;
+	PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $self->data_dir);
+	PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $self->basedir . '/image', $self->data_dir);
 	return;
 }
 

@@ -60,16 +60,7 @@ my @records = keyring_records($good);
 is(keyring_bytes($good, @records), $good, 'the test can make a keyring');
 my $database = (unpack 'V*', substr((grep { is_about($_, $filenode{table}) } @records)[0][1], 16, 12))[1];
 my $tablespace = 1663;
-my $image = $node->basedir . '/image';
-system_or_bail('cp', '-a', $node->data_dir, $image);
-
-# The data directory as it was before the attack.
-sub restore
-{
-	system_or_bail('rm', '-rf', $node->data_dir);
-	system_or_bail('cp', '-a', $image, $node->data_dir);
-	return;
-}
+$node->keep_data;
 
 sub removal
 {
@@ -102,7 +93,7 @@ foreach my $how (sort keys %forge)
 			  unless $part eq 'table' && $pages eq 'plain';
 			$node->sql_is('SELECT id FROM other', '1', "$name: other tables work");
 			$node->stop('immediate');
-			restore();
+			$node->restore_data;
 		}
 	}
 }

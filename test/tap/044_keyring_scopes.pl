@@ -34,15 +34,7 @@ my @records = keyring_records($good);
 my @scopes = grep { $records[$_][0] == SCOPE } 0 .. $#records;
 is(join(' ', map { my ($t, $d, $c, undef, undef, $n) = unpack 'VVCQ<q<Q<', keyring_payload($records[$_]); ($t ? 'tablespace' : 'database') . ":$c:$n" } @scopes),
 	'tablespace:1:1 tablespace:1:2 tablespace:0:3 database:1:4', 'each change has a number');
-my $image = $node->basedir . '/image';
-system_or_bail('cp', '-a', $node->data_dir, $image);
-
-sub restore
-{
-	system_or_bail('rm', '-rf', $node->data_dir);
-	system_or_bail('cp', '-a', $image, $node->data_dir);
-	return;
-}
+$node->keep_data;
 
 # Record number n of those about scopes, its payload changed.
 sub changed
@@ -93,7 +85,7 @@ foreach my $how (sort keys %forge)
 	$node->sql_fails('ALTER TABLESPACE enc ENABLE ENCRYPTION', 'TV00.', qr/were forged or removed/, '... nor is it vouched for');
 	$node->sql_is("SELECT count(*) FROM there WHERE v = '$marker'", '300', '... what is there can be read');
 	$node->stop('immediate');
-	restore();
+	$node->restore_data;
 }
 
 # Somebody has a worker look at a table that only its place keeps sealed: it is
@@ -105,7 +97,7 @@ $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM tde_vault.encrypt
 $node->safe_psql('postgres', 'CHECKPOINT');
 $node->sealed_on_disk_ok($node->relation_path('there'), 'forged, and with work to do: a table stays sealed');
 $node->stop;
-restore();
+$node->restore_data;
 
 # The right one, and without the provider.
 $node->start;

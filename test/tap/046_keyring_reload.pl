@@ -8,7 +8,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = TdeVault->create('main', streaming => 1, conf => "fsync = on\nwal_keep_size = 256MB\ndefault_table_access_method = tde_heap\n");

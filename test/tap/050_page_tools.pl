@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils qw(system_log system_or_bail check_mode_recursive);
+use PostgreSQL::Test::Utils qw(check_mode_recursive);
 use Test::More;
 
 my $node = TdeVault->create('main', initdb => ['-k'], streaming => 1,

@@ -8,7 +8,6 @@ use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes ();
 
 my $node = TdeVault->create('main', conf => <<'CONF');
 default_table_access_method = tde_heap

@@ -6,7 +6,6 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeKeyring;
 use TdeVault;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = TdeVault->create('main', conf => "tde_vault.worker_cost_delay = 0\n");

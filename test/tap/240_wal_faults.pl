@@ -8,7 +8,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use File::Copy ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 

@@ -11,7 +11,6 @@ use TdeVault;
 use File::Copy ();
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes ();
 
 my $node = TdeVault->create('main', streaming => 1, conf => <<'CONF');
 wal_level = logical

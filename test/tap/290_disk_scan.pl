@@ -7,7 +7,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = TdeVault->create('main', streaming => 1, conf => <<'CONF');

@@ -4,7 +4,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = TdeVault->create('main', master => 'cluster', conf => "tde_vault.unlock_timeout = 1s\n");

@@ -9,7 +9,6 @@ use lib "$FindBin::Bin/../lib";
 use FailingDisk;
 use TdeVault;
 use VaultAttack;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $disk = FailingDisk->new;

@@ -19,7 +19,6 @@ my $node = realm_server(conf => "fsync = on\nrestart_after_crash = on\ntde_vault
 my $oid = $node->safe_psql('postgres', 'SELECT oid FROM pg_database WHERE datname = current_database()');
 my $policy = $node->data_dir . "/tde_vault/vault/$oid";
 
-sub fail { my ($call, $suffix, %opt) = @_; $disk->fail($call, $suffix, times => 1, %opt); return }
 sub mend
 {
 	my ($name) = @_;
@@ -42,7 +41,7 @@ sub restarted { return $node->poll_query_until('postgres', 'SELECT 1', '1') }
 # --- the policy ----------------------------------------------------------------------------
 
 describe('first');
-fail('fsync', '/tde_vault');
+$disk->fail('fsync', '/tde_vault', times => 1);
 like(describe('refused'), qr/ERROR: .*could not fsync file "tde_vault": Input\/output error.*HINT/s, 'before anything is written: an error');
 mend('directory of the vault');
 is(description(), 'first', 'nothing is changed');
@@ -54,7 +53,7 @@ foreach my $case ([ 'rename', "/vault/$oid", 'rename' ], [ 'fsync', '/tde_vault/
 	my ($call, $suffix, $what) = @$case;
 	my $from = -s $node->logfile;
 
-	fail($call, $suffix);
+	$disk->fail($call, $suffix, times => 1);
 	like(describe("by $call"), qr/server closed the connection|terminating connection|PANIC/, "$call fails once: the server restarts");
 	ok(restarted(), "$call fails once: and is back");
 	mend("$call fails once");
@@ -64,7 +63,7 @@ foreach my $case ([ 'rename', "/vault/$oid", 'rename' ], [ 'fsync', '/tde_vault/
 
 	# recovery cannot put it in place either
 	$from = -s $node->logfile;
-	fail($call, $suffix, times => 1000);
+	$disk->fail($call, $suffix);
 	describe("again by $call");
 	$node->wait_for_log(qr/FATAL:  .*could not $what file|shutting down due to startup process failure/, $from);
 	wait_for_end();
@@ -87,7 +86,7 @@ foreach my $case ([ 'rename', "/vault/$oid.copy" ], [ 'fsync', '/tde_vault/vault
 {
 	my ($call, $suffix, @how) = @$case;
 
-	fail($call, $suffix, @how);
+	$disk->fail($call, $suffix, @how, times => 1);
 	like(describe("copy by $call"), qr/WARNING: .*could not $call file.*ALTER REALM/s, "$call of the copy fails: a warning");
 	mend("$call of the copy");
 	is(description(), "copy by $call", "$call of the copy: the policy is the new one");
@@ -110,7 +109,7 @@ ok(!-e "$policy.new", 'nothing is left behind');
 
 unlink $node->data_dir . '/tde_vault/failures';
 $node->restart;
-fail('fsync', '/tde_vault');
+$disk->fail('fsync', '/tde_vault', times => 1);
 my $guess = run_as('alice', q{UNLOCK REALM pii PASSWORD 'guess';});
 mend('directory of the counts');
 like($guess, qr/ERROR: .*the attempt cannot be counted/, 'an attempt whose count may be lost is none');
@@ -140,14 +139,14 @@ foreach my $case ([ 'rename', '.jsonl' ], [ 'fsync', '/tde_vault/audit' ], [ 'fs
 		if ($how eq 'start')
 		{
 			$node->restart;
-			fail($call, $suffix, times => 3);
+			$disk->fail($call, $suffix, times => 3);
 		}
 		else
 		{
-			fail('fdatasync', '.jsonl');
+			$disk->fail('fdatasync', '.jsonl', times => 1);
 			like(remark('lost'), qr/ERROR:  TV020: .*could not fsync/s, "$name, $how: a failed sync");
 			mend("$name, $how: a failed sync");
-			fail($call, $suffix, times => 3);
+			$disk->fail($call, $suffix, times => 3);
 		}
 		like(run_as('alice', UNLOCK), qr/ERROR:  TV020: could not write audit event/, "$name, $how: nobody unlocks");
 		attack("$name, $how: a refusal stays one", 'mallory', 'SELECT * FROM secret.small;', qr/ERROR:  TV020: could not write audit event|not authorized for realm/);
@@ -160,7 +159,7 @@ foreach my $case ([ 'rename', '.jsonl' ], [ 'fsync', '/tde_vault/audit' ], [ 'fs
 	}
 	# a crash, with a name that may not be on disk
 	$node->kill_postmaster;
-	fail('fsync', '/tde_vault/audit');
+	$disk->fail('fsync', '/tde_vault/audit', times => 1);
 	$node->start;
 	run_as('alice', UNLOCK);
 	mend("$name, after a crash");

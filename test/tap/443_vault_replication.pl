@@ -7,7 +7,6 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use VaultAttack;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $other = TdeVault->create('other', streaming => 1, conf => "wal_level = logical\nmax_logical_replication_workers = 8\nwal_retrieve_retry_interval = 1s\n");

@@ -7,7 +7,6 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use VaultAttack;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my @modules = qw(pageinspect pgstattuple adminpack file_fdw dblink);

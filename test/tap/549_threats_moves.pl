@@ -8,7 +8,6 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
 use VaultAttack;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = realm_server(

@@ -6,7 +6,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils;
 use Time::HiRes ();
 use Test::More;
 

@@ -6,7 +6,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
-use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $primary = TdeVault->create('primary', streaming => 1, conf => "tde_vault.worker_cost_delay = 0\n");
