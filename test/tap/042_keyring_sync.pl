@@ -43,8 +43,7 @@ foreach my $sql ($make, 'CHECKPOINT')
 	$node->sql_is(q{SELECT count(*), to_regclass('lost') IS NULL, to_regclass('dropped') IS NULL FROM kept}, '100|t|t',
 		"$sql: what was committed is there, and nothing else");
 	$node->safe_psql('postgres', 'CREATE TABLE later USING tde_heap AS SELECT 7 AS x');
-	$node->kill_postmaster;
-	$node->start;
+	$node->crash;
 	$node->sql_is('SELECT x FROM later', '7', "$sql: new tables work, also after a crash");
 	$node->safe_psql('postgres', 'DROP TABLE later');
 	$node->verify_ok("$sql: verify is clean");
@@ -58,8 +57,7 @@ fails_to_sync($make, 'server closed|connection');
 ok($node->wait_until_ready, 'data_sync_retry: the server comes back');
 $node->sql_is(q{SELECT count(*), to_regclass('lost') IS NULL FROM kept}, '100|t', 'data_sync_retry: and nothing is lost');
 $node->safe_psql('postgres', 'CREATE TABLE later USING tde_heap AS SELECT 7 AS x');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is('SELECT x FROM later', '7', 'data_sync_retry: new tables work, also after a crash');
 $node->verify_ok('data_sync_retry: verify is clean');
 $node->safe_psql('postgres', 'DROP TABLE later');

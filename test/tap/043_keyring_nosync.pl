@@ -23,8 +23,7 @@ $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 $standby->safe_psql('postgres', 'CHECKPOINT');
 foreach my $server ($node, $standby)
 {
-	$server->kill_postmaster;
-	$server->start;
+	$server->crash;
 	$server->sql_is(q{SELECT bool_and(tde_vault.is_encrypted(r)) FROM unnest('{filled,emptied,made}'::regclass[]) r}, 't', $server->name . ': a checkpoint, a crash, and the keyring knows every file');
 }
 $standby->promote;

@@ -39,8 +39,7 @@ sub checkpoint_passes
 	$standby->safe_psql('postgres', 'CHECKPOINT');
 	foreach my $server (@servers)
 	{
-		$server->kill_postmaster;
-		$server->start;
+		$server->crash;
 		$server->sql_is("SELECT tde_vault.is_encrypted('$_')", 't', $server->name . ": $who: the keyring knows \"$_\" after a crash") foreach 'emptied', "made_$made";
 	}
 	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));

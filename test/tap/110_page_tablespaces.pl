@@ -208,8 +208,7 @@ $standby->stop;
 $node->safe_psql('postgres', 'DROP TABLE late');
 $node->safe_psql('postgres', 'DROP TABLESPACE lost');
 $node->sql_is(q{SELECT string_agg(tablespace, ' ' ORDER BY tablespace), (SELECT count(*) FROM tde_vault.tablespace_scopes()) FROM tde_vault.encrypted_tablespaces}, 'enc later own|3', 'dropped, it is forgotten');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is('SELECT count(*) FROM tde_vault.tablespace_scopes()', '3', 'also after a crash');
 
 # A database made from one that has tables there: sealed under keys of its own.

@@ -113,8 +113,7 @@ is(join(' ', grep { $after->{$_} ne '' } sort keys %$after), '', 'in no file aft
 $node->sql_is($works, 't|t|t|1', 'they work after them', db => 'd');
 $node->verify_ok('every page after them', db => 'd', min => 55);
 $node->safe_psql('d', 'BEGIN; CREATE TABLE two (i int); PREPARE TRANSACTION \'p\'');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->safe_psql('d', 'COMMIT PREPARED \'p\'');
 $node->sql_is('SELECT count(*) FROM two', '0', 'a crash', db => 'd');
 $node->sql_is($works, 't|t|t|1', 'they work after a crash', db => 'd');

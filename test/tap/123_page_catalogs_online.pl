@@ -110,8 +110,7 @@ $standby->safe_psql('d', $_) foreach 'CREATE TABLE after (i int)', 'VACUUM FULL 
 $standby->sql_is('SELECT early(), (SELECT count(*) FROM after), (SELECT count(*) FROM enc)', "$early|0|500", 'promoted', db => 'd');
 $standby->sql_is($plain, '0', 'still sealed', db => 'd');
 $standby->verify_ok('every page', db => 'd', min => 50);
-$standby->kill_postmaster;
-$standby->start;
+$standby->crash;
 $standby->sql_is('SELECT early(), (SELECT count(*) FROM after)', "$early|0", 'after a crash', db => 'd');
 $standby->safe_psql('d', 'CALL tde_vault.unseal_catalogs()');
 $standby->sql_is('SELECT early(), (SELECT count(*) FROM after)', "$early|0", 'unsealed there', db => 'd');

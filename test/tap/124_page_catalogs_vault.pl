@@ -36,8 +36,7 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) > 1 AND bool_and(state 
 $node->sql_is($plain, '0', 'nothing became plain');
 $node->verify_ok('every page', min => 55);
 $node->safe_psql('postgres', 'CREATE TABLE more (i int)');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is('SELECT count(*) FROM more', '0', 'after a crash');
 
 done_testing();

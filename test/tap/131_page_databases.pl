@@ -99,8 +99,7 @@ SQL
 $marker{whole} = $whole;
 ($rc, $out, $err) = $node->psql('postgres', 'ALTER DATABASE mine ENABLE ENCRYPTION');
 like($err, qr/DETAIL:  What exists there follows in the background/, 'another database: it follows');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 wait_for_plain('', 'also after a crash');
 $node->sql_is(q{SELECT count(*), min(reason) FROM tde_vault.plaintext_files WHERE reason !~ 'system catalog|large objects'}, '0|', 'nothing is left but catalogs', db => 'mine');
 $node->sql_is("SELECT count(*) FROM whole; SELECT nextval('alone')", "1000\n2", 'every row is there', db => 'mine');

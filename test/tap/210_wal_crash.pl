@@ -79,8 +79,7 @@ sub round_ok
 	$kept++;
 	$node->safe_psql('postgres', "VACUUM mix; INSERT INTO kept (v) VALUES ('round $kept'); BEGIN; INSERT INTO kept (v) VALUES ('open'); PREPARE TRANSACTION 'open';");
 	my $before = $node->safe_psql('postgres', 'SELECT count(*), sum(hashtext(mix::text)) FROM mix');
-	$node->kill_postmaster;
-	$node->start;
+	$node->crash;
 	my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset);
 	unlike($log, qr/PANIC|inconsistent|encrypted WAL record|ERROR/, "$name: recovery finds nothing wrong");
 	$node->safe_psql('postgres', q{ROLLBACK PREPARED 'open'});
@@ -106,8 +105,7 @@ $node->restart;
 round_ok('wal_level = minimal');
 $node->sql_is(q{BEGIN; CREATE TABLE skipped AS SELECT g, md5(g::text) AS m FROM generate_series(1, 5000) g; CREATE INDEX ON skipped (m); COMMIT; SELECT count(*) FROM skipped},
 	'5000', 'a table whose pages are not logged');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is('SELECT count(*), bool_and(md5(g::text) = m) FROM skipped', '5000|t', 'it is there after a crash');
 $node->append_conf('postgresql.conf', "wal_level = logical\nmax_wal_senders = 5");
 $node->restart;
@@ -128,8 +126,7 @@ SELECT pg_logical_emit_message(true, 'tde', repeat('message', 300000)) IS NOT NU
 TRUNCATE many;
 INSERT INTO many SELECT g FROM generate_series(1, 50) g;
 SQL
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is(q{SELECT count(*), sum(length(v)) FROM wide}, '20|159999', 'records of whole pages');
 $node->sql_is('SELECT (SELECT count(*) FROM empty), (SELECT count(*) FROM many)', '1|50', 'records of nearly nothing, and of many files');
 $node->verify_ok('verify is clean', min => 60);

@@ -78,8 +78,7 @@ $node->sql_is(q{SELECT count(*) > 0 FROM pg_logical_slot_get_changes('slot', NUL
 is(scalar(() = slurp_file($node->logfile, $offset) =~ /LOG:  walrecord: decoded/g), $records, 'all of them, byte by byte');
 
 $offset = $node->log_size;
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 my $log = slurp_file($node->logfile, $offset);
 is(scalar(() = $log =~ /LOG:  walrecord: replayed/g), $records, 'recovery replays them, byte by byte');
 unlike($log, qr/PANIC|inconsistent/, 'and the pages are what they were');

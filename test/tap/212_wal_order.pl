@@ -55,8 +55,7 @@ until ($replayed eq 't' || slurp_file($standby->logfile) =~ /FATAL/ || time > $d
 is($replayed, 't', 'a standby replays it') or BAIL_OUT(slurp_file($standby->logfile));
 my $rows = 'SELECT id, v FROM t ORDER BY 1';
 $standby->sql_is($rows, "0|before\n1|warm\n2|meanwhile", '... to the same rows');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is($rows, "0|before\n1|warm\n2|meanwhile", 'a crash loses nothing');
 $node->verify_ok('verify is clean');
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));

@@ -105,8 +105,7 @@ sub all_there
 	$server->verify_ok("$what: verify is clean", min => 7);
 	return;
 }
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 all_there($node, 'after a crash');
 $standby->start;
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));

@@ -47,8 +47,7 @@ $node->sql_is('SELECT count(*), min(v), max(v) FROM t', $rows, 'nothing is lost'
 $node->safe_psql('postgres', "SELECT walrecord('t', 1, 1, false, @{[ DATA ]}, $main, 'longest')");
 $node->safe_psql('postgres', q{INSERT INTO t VALUES (3, 'later')});
 $offset = $node->log_size;
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 like(slurp_file($node->logfile, $offset), qr/LOG:  walrecord: replayed @{[ LONGEST ]} bytes/, 'the longest one is read again, byte by byte');
 $node->sql_is('SELECT count(*), min(v), max(v) FROM t', '3|before|later', 'nothing is lost');
 $node->verify_ok('verify is clean');

@@ -129,8 +129,7 @@ foreach my $method ('stream', 'fetch')
 	$restored->sql_is(q{SELECT count(*) FILTER (WHERE v = 'y'), count(*) FILTER (WHERE v = 'z') % 20, count(*) FILTER (WHERE v NOT IN ('y', 'z')) FROM s},
 		'50|0|0', 'its rows are read');
 	$restored->safe_psql('postgres', 'CREATE TABLE fresh AS SELECT g FROM generate_series(1, 100) g; INSERT INTO s (v) VALUES (\'new\')');
-	$restored->kill_postmaster;
-	$restored->start;
+	$restored->crash;
 	$restored->sql_is('SELECT count(*) FROM fresh', '100', 'it is a server of its own');
 	$restored->stop;
 }
@@ -177,8 +176,7 @@ $standby->safe_psql('postgres', q{INSERT INTO s (v) VALUES ('promoted'); CREATE 
 $standby->wait_for_catchup($cascaded, 'replay', $standby->lsn('insert'));
 $cascaded->sql_is($digest, $standby->safe_psql('postgres', $digest), 'a cascaded standby follows the new timeline');
 $cascaded->verify_ok('verify is clean on it');
-$standby->kill_postmaster;
-$standby->start;
+$standby->crash;
 $standby->sql_is('SELECT count(*) FROM after', '500', 'the promoted server survives a crash');
 $standby->verify_ok('verify is clean on it, too');
 

@@ -88,8 +88,7 @@ CONF
 
 my $wanted = $primary->safe_psql('postgres', 'SELECT count(*), sum(hashtext(t::text)) FROM t');
 $primary->kill_postmaster;
-$standby->kill_postmaster;
-$standby->start;
+$standby->crash;
 $standby->promote;
 $standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'promotion';
 $standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");

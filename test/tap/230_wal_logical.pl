@@ -67,8 +67,7 @@ my $changes = q{SELECT regexp_replace(data, '(big){3,}', '...') FROM pg_logical_
 is($publisher->safe_psql('postgres', sprintf($changes, 'peek')) . "\n", $want, 'test_decoding yields every change');
 
 # Also after a crash, from the slot's position: the dropped table's key lives.
-$publisher->kill_postmaster;
-$publisher->start;
+$publisher->crash;
 $publisher->safe_psql('postgres', 'CHECKPOINT');
 is($publisher->safe_psql('postgres', sprintf($changes, 'peek')) . "\n", $want, 'the same after a crash');
 $publisher->restart;

@@ -97,8 +97,7 @@ $subscriber->kill_postmaster;
 $publisher->safe_psql('postgres', q{INSERT INTO parts SELECT g, 'after', 'crash', 1 FROM generate_series(3001, 3010) g; TRUNCATE measured; INSERT INTO measured VALUES (1, 'one')});
 $subscriber->start;
 same_ok('after a crash of the subscriber');
-$publisher->kill_postmaster;
-$publisher->start;
+$publisher->crash;
 $publisher->safe_psql('postgres', 'DELETE FROM parts WHERE id > 3000; DELETE FROM fully WHERE id = 600');
 same_ok('after a crash of the publisher');
 
@@ -109,10 +108,8 @@ $publisher->safe_psql('postgres', q{BEGIN; INSERT INTO emptied (id, v) VALUES (6
 $publisher->wait_for_catchup('s_whole');
 $subscriber->sql_is('SELECT count(*) FROM pg_prepared_xacts', '2', 'what is prepared is prepared on the subscriber');
 $subscriber->sql_is('SELECT count(*) FROM emptied WHERE id >= 1000', '0', 'and not seen');
-$subscriber->kill_postmaster;
-$subscriber->start;
-$publisher->kill_postmaster;
-$publisher->start;
+$subscriber->crash;
+$publisher->crash;
 $publisher->safe_psql('postgres', $_) foreach q{COMMIT PREPARED 'large'}, q{ROLLBACK PREPARED 'undone'};
 same_ok('committed and rolled back after crashes of both');
 $subscriber->sql_is('SELECT count(*) FILTER (WHERE v LIKE \'prepared%\'), count(*) FILTER (WHERE id = 6000), (SELECT count(*) FROM pg_prepared_xacts) FROM emptied', '4001|0|0', 'with their rows');
@@ -133,8 +130,7 @@ SELECT pg_replication_origin_session_reset();
 SQL
 $publisher->sql_is(q{SELECT string_agg(substring(data, 'code\[text\]:''(\w+)'''), ',') FROM pg_logical_slot_peek_changes('origins', NULL, NULL) WHERE data ~ 'keyed'}, 'local,remote,remote', 'records with an origin are decoded');
 $publisher->sql_is(q{SELECT string_agg(substring(data, 'code\[text\]:''(\w+)'''), ',') FROM pg_logical_slot_peek_changes('origins', NULL, NULL, 'only-local', '1') WHERE data ~ 'keyed'}, 'local', 'and filtered by it');
-$publisher->kill_postmaster;
-$publisher->start;
+$publisher->crash;
 $publisher->sql_is(q{SELECT remote_lsn FROM pg_replication_origin_status WHERE external_id = 'elsewhere'}, '0/AABBCCDD', 'the progress of an origin survives a crash');
 # What the subscriber applied has the origin of its subscription, also in its sealed tables.
 $subscriber->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('passed_on', 'test_decoding')});
@@ -180,8 +176,7 @@ table public.two: INSERT: id[integer]:2 v[text]:'plain'
 OUT
 is($publisher->safe_psql('postgres', sprintf($changes, 'peek')) . "\n", $want, 'a slot that lags behind rotations and DROP TABLE decodes all of it');
 $publisher->safe_psql('postgres', q{SELECT pg_copy_logical_replication_slot('lagging', 'copied')});
-$publisher->kill_postmaster;
-$publisher->start;
+$publisher->crash;
 is($publisher->safe_psql('postgres', sprintf($changes, 'get')) . "\n", $want, 'also after a crash');
 (my $of_copy = sprintf($changes, 'get')) =~ s/lagging/copied/;
 $publisher->safe_psql('postgres', 'CHECKPOINT') foreach 1 .. 2;

@@ -111,8 +111,7 @@ foreach my $cipher (TdeVault::ALL_CIPHERS)
 	is(join(' ', map { ($records[$_]{low} - $records[ $_ - 1 ]{low}) % 65536 } 1 .. 3), '1 2 1',
 		"$cipher: its first attempt took a nonce that no record has");
 	$session->quit;
-	$node->kill_postmaster;
-	$node->start;
+	$node->crash;
 	$node->sql_is("SELECT count(*), sum(id) FROM $table", ($id + 1) . '|' . $id * ($id + 1) / 2, "$cipher: recovery replays them");
 }
 
@@ -145,8 +144,7 @@ my $attempts = grep {
 cmp_ok($attempts, '>', 0, 'and some were drawn by attempts that came to nothing');
 
 my $want = $node->safe_psql('postgres', 'SELECT sum(n), (SELECT count(*) FROM busy_log) FROM busy');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is('SELECT sum(n), (SELECT count(*) FROM busy_log) FROM busy', $want, 'recovery replays them');
 $node->verify_ok('verify is clean', min => 6);
 done_testing();

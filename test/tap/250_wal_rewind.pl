@@ -49,8 +49,7 @@ $old->sql_is(q{SET enable_seqscan = off; SELECT count(*) FROM t WHERE v LIKE 'ro
 $old->verify_ok('xts: verify is clean', min => 55);
 $old->promote;
 $old->safe_psql('postgres', q{INSERT INTO kept SELECT g FROM generate_series(1, 10) g});
-$old->kill_postmaster;
-$old->start;
+$old->crash;
 $old->sql_is('SELECT count(*) FROM kept', '1010', 'xts: it can be primary again');
 $old->stop;
 $new->stop;

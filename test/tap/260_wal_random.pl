@@ -129,7 +129,7 @@ foreach my $round (1 .. $rounds)
 		last unless $load->pumpable;
 		$load->pump_nb;
 		my $choice = rand;
-		if ($choice < 0.4) { $standby->kill_postmaster; $standby->start; }
+		if ($choice < 0.4) { $standby->crash; }
 		elsif ($choice < 0.6) { $standby->restart('fast'); }
 		elsif ($choice < 0.8) { $primary->safe_psql('postgres', 'CHECKPOINT'); $standby->safe_psql('postgres', 'CHECKPOINT'); }
 		else { $standby->stop('immediate'); $standby->start; }

@@ -136,11 +136,9 @@ ${ $_->{in} } .= "\\q\n", $_->{h}->finish foreach ($one, $two);
 
 is(as_user(dba => q{CALL tde_vault.emergency_unlock('pii', 'officer', 'the ward cannot read', '1 hour')}), '1', 'an emergency is asked for');
 fails_as(dba => 'SELECT count(*) FROM patients', qr/not authorized for realm/, 'which opens nothing');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 as_user(officer => 'CALL tde_vault.approve_emergency_unlock(1)');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 is(as_user(dba => 'SELECT count(*) FROM patients'), '20000', 'approved by the officer it opens, also after a crash');
 fails_as(postgres => 'SELECT count(*) FROM patients', qr/not authorized for realm/, 'to who asked, and nobody else');
 as_user(auditor => q{CALL tde_vault.review_emergency_unlock(1, 'was right')});
@@ -155,8 +153,7 @@ fails_as(dba => 'SELECT count(*) FROM patients', qr/the vault of this database i
 fails_as(alice => q{CALL tde_vault.unlock_realm('pii', 'alice knows')}, qr/vault of this database is closed/, 'to authorized users, too', 'stolen');
 fails_as(dba => 'CALL tde_vault.enable_vault()', qr/only a vault administrator/, 'a superuser does not open it', 'stolen');
 fails_as(sec => q{CALL tde_vault.drop_realm('pii')}, qr/the vault of this database is closed/, 'nor is it changed while it is closed', 'stolen');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 fails_as(dba => 'SELECT count(*) FROM patients', qr/the vault of this database is closed/, 'closed after a crash, too', 'stolen');
 as_user(sec => 'CALL tde_vault.enable_vault()', 'stolen');
 fails_as(dba => 'SELECT count(*) FROM patients', qr/not authorized for realm/, 'a vault administrator opens it, and the realm holds', 'stolen');

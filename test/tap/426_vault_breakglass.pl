@@ -94,8 +94,7 @@ foreach my $sql (q{ALTER ROLE bob PASSWORD 'x'}, 'ALTER ROLE bob RENAME TO rober
 
 # --- a crash in between -------------------------------------------------------------------
 
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 like(run_as('bob', READ), qr/^qmark$/m, 'it survives a crash');
 refused('a review by who asked', run_as('bob', "REVIEW EMERGENCY UNLOCK $id NOTE 'fine';"), qr/only a vault administrator or auditor|cannot be reviewed by who asked/);
 refused('a review by who approved', run_as('officer', "REVIEW EMERGENCY UNLOCK $id NOTE 'fine';"), qr/TV036: REVIEW EMERGENCY UNLOCK: it cannot be reviewed by who approved it.*HINT/s);
@@ -111,8 +110,7 @@ attack('after the end', 'bob', READ, qr/not authorized for realm/);
 like(run_as('mallory', 'ALTER ROLE bob SET work_mem = 1000;'), qr/^ALTER ROLE$/m, 'and who asked is anybody again');
 
 $id = ask();
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 is(state($id), 'waits for approval', 'what was asked for survives a crash');
 attack('and opens nothing', 'bob', READ, qr/not authorized for realm/);
 run_as('security', 'REVOKE vault_admin FROM officer;');

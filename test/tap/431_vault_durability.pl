@@ -67,8 +67,7 @@ is(sprintf('%04o', (stat policy_path())[2] & 07777), '0600', 'and nobody else ma
 
 # --- crashes -----------------------------------------------------------------
 
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 verdicts_are($protected, 'after a crash, too');
 
 # A change that has not committed is gone after a crash, and one that has, not.
@@ -83,8 +82,7 @@ eval { $open->finish };
 $node->start;
 verdicts_are($protected, 'a change that did not commit is gone after a crash');
 as_user(sec => q{CALL tde_vault.realm_mode('pii', 'disable')});
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 verdicts_are('alice not protected, postgres not protected, postgres not protected, postgres not protected',
 	'one that did commit is not');
 as_user(sec => q{CALL tde_vault.realm_mode('pii', 'enable')});
@@ -254,8 +252,7 @@ is(verdict(alice => 'patients'), 'closed', 'an older policy closes the vault');
 $node->stop_clean;
 $node->start;
 is(verdict(alice => 'patients'), 'closed', 'after a restart, too');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 is(verdict(alice => 'patients'), 'closed', 'and after a crash');
 put_policy($new);
 is(verdict(alice => 'patients'), 'not authorized', 'the newest opens it again');

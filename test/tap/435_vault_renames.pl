@@ -114,8 +114,7 @@ my $guess = run_as('alice', q{UNLOCK REALM pii PASSWORD 'guess';});
 mend('directory of the counts');
 like($guess, qr/ERROR: .*the attempt cannot be counted/, 'an attempt whose count may be lost is none');
 run_as('alice', q{UNLOCK REALM pii PASSWORD 'guess';}) foreach 1 .. 4;
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 like(run_as('alice', UNLOCK), qr/locked out of realm/, 'and counted after a crash');
 run_as('security', q{GRANT VAULT PASSWORD ON REALM pii TO alice PASSWORD 'open sesame';});
 binds('a new password');
@@ -163,8 +162,7 @@ foreach my $case ([ 'rename', '.jsonl' ], [ 'fsync', '/tde_vault/audit' ], [ 'fs
 	$node->start;
 	run_as('alice', UNLOCK);
 	mend("$name, after a crash");
-	$node->kill_postmaster;
-	$node->start;
+	$node->crash;
 	push @told, "after $call";
 	unlike(remark("after $call"), qr/ERROR/, "$name: and after another it goes on");
 }

@@ -98,8 +98,7 @@ ok($log =~ /ERROR:  tde_vault must be loaded by shared_preload_libraries\n(?:.*\
 # What it can: fill a table that is empty, in plaintext.
 $node->safe_psql('postgres', q{INSERT INTO emptied VALUES (7, 'written without the module')});
 $node->append_conf('postgresql.conf', 'autovacuum = off');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->stop;
 
 # single-user mode
@@ -206,8 +205,7 @@ my $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN; CREATE TABLE never (id int PRIMARY KEY) USING tde_heap; INSERT INTO never SELECT generate_series(1, 100)');
 $node->sql_fails('DROP EXTENSION tde_vault', '2BP01', qr/holds encrypted files/, 'the extension stays while there are encrypted tables');
 $node->safe_psql('postgres', 'CHECKPOINT');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->safe_psql('postgres', 'DROP TABLE sealed, xts, unlogged, converted, placed, emptied CASCADE');
 $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN; CREATE TABLE others (id int PRIMARY KEY) USING tde_heap; INSERT INTO others SELECT generate_series(1, 100)');

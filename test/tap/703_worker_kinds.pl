@@ -44,8 +44,7 @@ foreach my $case (
 	if (@sql > 1)
 	{
 		# what was prepared outlives a crash, and the worker waits for it
-		$node->kill_postmaster;
-		$node->start;
+		$node->crash;
 		$node->poll_query_until('postgres', q{SELECT count(*) > 0 AND bool_or(state <> 'done') FROM tde_vault.encryption_progress WHERE relation = 't'::regclass})
 		  or die 'nothing to be done';
 		$node->safe_psql('postgres', $sql[1]);

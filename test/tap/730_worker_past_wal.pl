@@ -107,8 +107,7 @@ held_ok('archived', $marker, qr/it is not archived yet, see pg_stat_archiver/, '
 
 # --- over a crash ---------------------------------------------------------------------
 
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->poll_query_until('postgres', 'SELECT count(*) = 1 ' . shown()) or die 'nothing is shown';
 held_ok(undef, $marker, qr/it is not archived yet, see pg_stat_archiver/, 'after a crash');
 set(q{archive_command = 'true'}, 'archive_command', 'true');
@@ -118,8 +117,7 @@ $node->restart;
 $node->safe_psql('postgres', 'SELECT pg_sleep(0)');
 $node->sql_is('SELECT count(*) ' . shown(), '0', 'nothing to be shown after a start when nothing is left');
 $node->sql_is('SELECT (SELECT count(*) FROM idle) + (SELECT count(*) FROM slot) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM archived)', '120000', 'all rows are there');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 $node->sql_is('SELECT (SELECT count(*) FROM idle) + (SELECT count(*) FROM slot) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM archived)', '120000', 'also after a crash');
 $node->stop;
 done_testing();

@@ -96,18 +96,15 @@ sealed_becomes($_, $all, "and back ($_)") foreach 'postgres', 'other';
 done('encrypted again');
 $node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM SET tde_vault.worker_cost_delay = 50', 'ALTER SYSTEM SET tde_vault.worker_cost_limit = 100', 'SELECT pg_reload_conf()', 'CHECKPOINT';
 $node->safe_psql('postgres', 'ALTER TABLESPACE space DISABLE ENCRYPTION');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 same_rows('killed just then');
 $node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM tde_vault.encryption_progress WHERE rewritten > 20}) or die 'it does not go on';
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 same_rows('killed in the middle');
 $node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM RESET ALL', 'SELECT pg_reload_conf()';
 sealed_becomes($_, $by_itself, "it goes on by itself, to the end ($_)") foreach 'postgres', 'other';
 same_rows('at the end');
-$node->kill_postmaster;
-$node->start;
+$node->crash;
 same_rows('after another crash');
 
 # --- a database, which has an encrypted tablespace ----------------------------------
