@@ -221,6 +221,49 @@ tv_worker_family(Relation rel, LOCKMODE lock)
 	return family;
 }
 
+static List *
+add_key(List *found, const TvKeyringFile *file)
+{
+	TvKeyringFile *copy;
+	ListCell   *lc;
+
+	foreach(lc, found)
+	{
+		if (((TvKeyringFile *) lfirst(lc))->key == file->key)
+			return found;
+	}
+	copy = palloc(sizeof(*copy));
+	*copy = *file;
+	return lappend(found, copy);
+}
+
+/*
+ * What the table's files are sealed under, a TvKeyringFile a key: mostly one,
+ * but an index may have a key of its own.  by_place: or because of where it is.
+ */
+static List *
+keys_in_use(Relation rel, bool by_place)
+{
+	List	   *family = list_concat(tv_worker_family(rel, AccessShareLock),
+									 getOwnedSequences(RelationGetRelid(rel)));
+	List	   *found = NIL;
+	ListCell   *lc;
+
+	foreach(lc, family)
+	{
+		Relation	one = relation_open(lfirst_oid(lc), AccessShareLock);
+		TvKeyringFile known;
+		TvKeyringScope scope;
+
+		if (tv_keyring_lookup(&one->rd_node, &known) && !known.plain && !known.released &&
+			(by_place || !tv_tablespace_scope_of(&one->rd_node, &scope)))
+			found = add_key(found, &known);
+		relation_close(one, AccessShareLock);
+	}
+	list_free(family);
+	return found;
+}
+
 /* --- encryption ------------------------------------------------------------------ */
 
 bool
@@ -324,13 +367,15 @@ tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher, uint16 work)
 	BlockNumber prepared = tv_worker_prepared(&node, key);
 	TvError		err;
 
-	if (!in_use && tv_worker_has_key(&node, &known) && known.key != key)
+	if (in_use)
+		key = known.key;
+	else if (tv_worker_has_key(&node, &known) && known.key != key)
 	{
 		key = known.key;
 		check(tv_keyring_set_work(key, work, InvalidXLogRecPtr, &err), &err);
 		renew_key(key, cipher, known.released);
 	}
-	if (permanent && tv_cipher_has_nonce(cipher) && !(in_use && known.key != key))
+	if (permanent && tv_cipher_has_nonce(cipher))
 		tv_page_reserve_sidecar(&node, key, prepared,
 								tv_page_nblocks(RelationGetSmgr(rel), MAIN_FORKNUM),
 								prepared == 0 && (!is_known || known.key != key));
@@ -341,10 +386,30 @@ tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher, uint16 work)
 							permanent ? 0 : TV_FILE_UNLOGGED, &err), &err);
 }
 
+/* A file that kept its key gets the table's cipher nevertheless. */
+static void
+align_key(uint64 id, TvCipher cipher, uint16 work, TvWorkerKind kind)
+{
+	TvKeyringKey key;
+	TvError		err;
+
+	if (!tv_keyring_key(id, 0, &key))
+		elog(ERROR, "keyring lost a table key");
+	if (key.cipher != cipher)
+	{
+		check(tv_keyring_set_work(id, work, InvalidXLogRecPtr, &err), &err);
+		renew_key(id, cipher, false);
+	}
+	else if (!key.work)
+		return;
+	show_operation(id, kind);
+}
+
 void
 tv_worker_seal_family(Relation rel, TvCipher cipher)
 {
 	List	   *family = tv_worker_family(rel, AccessExclusiveLock);
+	TvWorkerKind kind = tv_page_is_encrypted_table(rel) ? TV_WORK_CIPHER : TV_WORK_ENCRYPT;
 	uint64		key = tv_worker_choose_key(rel, cipher);
 	uint16		work = TV_WORK_PENDING | TV_WORK_MAY_DECRYPT;
 	ListCell   *lc;
@@ -354,9 +419,24 @@ tv_worker_seal_family(Relation rel, TvCipher cipher)
 	check(tv_keyring_set_work(key, work, InvalidXLogRecPtr, &err), &err);
 	foreach(lc, family)
 		tv_worker_seal_file(lfirst_oid(lc), key, cipher, work);
+	foreach(lc, keys_in_use(rel, true))
+		align_key(((TvKeyringFile *) lfirst(lc))->key, cipher, work, kind);
 	check(tv_keyring_flush(&err), &err);
-	show_operation(key, tv_page_is_encrypted_table(rel) ? TV_WORK_CIPHER : TV_WORK_ENCRYPT);
 	tv_worker_wake_at_commit();
+}
+
+/* Have all files of the table the cipher? */
+static bool
+has_cipher(Relation rel, TvCipher cipher)
+{
+	ListCell   *lc;
+
+	foreach(lc, keys_in_use(rel, true))
+	{
+		if (((TvKeyringFile *) lfirst(lc))->cipher != cipher)
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -374,9 +454,7 @@ encrypt_one(Oid table, TvCipher cipher)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("access method of table \"%s\" is not heap", RelationGetRelationName(rel)),
 				 errhint("Only tables of the access method heap can be encrypted.")));
-	if (cipher == TV_CIPHER_NONE)
-		cipher = sealed && !known.unlogged ? known.cipher : (TvCipher) tv_setting_cipher;
-	if (sealed && (known.unlogged || known.cipher == cipher))
+	if (sealed && (known.unlogged || cipher == TV_CIPHER_NONE || has_cipher(rel, cipher)))
 	{
 		ereport(NOTICE,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -384,6 +462,8 @@ encrypt_one(Oid table, TvCipher cipher)
 		relation_close(rel, NoLock);
 		return;
 	}
+	if (cipher == TV_CIPHER_NONE)
+		cipher = (TvCipher) tv_setting_cipher;
 	tv_worker_seal_family(rel, cipher);
 	relation_close(rel, NoLock);
 	if (encrypted)
@@ -411,22 +491,55 @@ tv_worker_encrypt(Oid table, TvCipher cipher)
 
 /* --- decryption ------------------------------------------------------------------ */
 
+/*
+ * The worker waits for the end of this transaction, and then looks at the
+ * catalogs: until it has committed everything stays sealed.
+ */
+static void
+decrypt_key(uint64 key, TvWorkerKind kind)
+{
+	TvError		err;
+
+	check(tv_keyring_set_work(key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
+							  InvalidXLogRecPtr, &err), &err);
+	show_operation(key, kind);
+}
+
+/* The owner of a table that does not may not know. */
+static void
+note_index_stays(Oid relid)
+{
+	Relation	rel = index_open(relid, AccessShareLock);
+	TvKeyringScope scope;
+
+	if (tv_tablespace_scope_of(&rel->rd_node, &scope))
+		ereport(NOTICE,
+				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("index \"%s\" stays encrypted, as its tablespace is",
+						RelationGetRelationName(rel))));
+	index_close(rel, AccessShareLock);
+}
+
 static void
 decrypt_one(Oid table)
 {
 	Relation	rel = relation_open(table, NoLock);
 	Oid			toast = rel->rd_rel->reltoastrelid;
+	List	   *keys;
+	List	   *indexes;
 	TvKeyringFile known;
 	TvKeyringScope scope;
 	bool		is_known;
+	bool		sealed;
 	bool		in_scope;
 	ListCell   *lc;
-	TvError		err;
 
 	CheckTableNotInUse(rel, "ALTER TABLE");
 	is_known = tv_keyring_lookup(&rel->rd_node, &known);
-	/* a plain table can be sealed by a scope, or since one that has ended */
-	if (!tv_page_is_encrypted_table(rel) && (!is_known || known.plain || known.released))
+	/* a plain table can be sealed by a scope, or since one that has ended; so can an index */
+	sealed = tv_page_is_encrypted_table(rel) || (is_known && !known.plain && !known.released);
+	keys = keys_in_use(rel, false);
+	if (!sealed && keys == NIL)
 	{
 		ereport(NOTICE,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -444,29 +557,30 @@ decrypt_one(Oid table)
 				(errcode(ERRCODE_TV_VAULT_ADMIN),
 				 errmsg("table \"%s\" is in a realm: it must stay encrypted", RelationGetRelationName(rel)),
 				 errhint("Take it out of the realm first: ALTER REALM ... REMOVE TABLE.")));
-	if (!is_known)
+	if (sealed && !is_known)
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_KEYRING),
 				 errmsg("the keyring does not know the file of table \"%s\"", RelationGetRelationName(rel)),
 				 errhint("Restore the keyring from a backup of the data directory.")));
 	in_scope = tv_tablespace_scope_of(&rel->rd_node, &scope);
+	indexes = RelationGetIndexList(rel);
 	relation_close(rel, NoLock);
-
-	/*
-	 * The worker waits for the end of this transaction, and then looks at the
-	 * catalogs: until it has committed everything stays sealed.
-	 */
-	check(tv_keyring_set_work(known.key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
-							  InvalidXLogRecPtr, &err), &err);
+	if (sealed)
+		keys = add_key(keys, &known);
+	foreach(lc, keys)
+		decrypt_key(((TvKeyringFile *) lfirst(lc))->key, in_scope ? TV_WORK_UNKNOWN : TV_WORK_DECRYPT);
 	set_access_methods(table, toast, "heap");
 	if (in_scope)
 		ereport(NOTICE,
 				(errcode(ERRCODE_SUCCESSFUL_COMPLETION),
 				 errmsg("table \"%s\" stays encrypted, as its tablespace is", get_rel_name(table))));
 	else
+	{
+		foreach(lc, indexes)
+			note_index_stays(lfirst_oid(lc));
 		foreach(lc, getOwnedSequences(table))
 			tv_page_release_sequence(lfirst_oid(lc));
-	show_operation(known.key, in_scope ? TV_WORK_UNKNOWN : TV_WORK_DECRYPT);
+	}
 	tv_worker_wake_at_commit();
 }
 
@@ -484,26 +598,37 @@ tv_worker_decrypt(Oid table)
 /* --- rotation -------------------------------------------------------------------- */
 
 static void
-rotate_one(Oid table)
+rotate_key(uint64 id)
 {
-	Relation	rel = relation_open(table, NoLock);
-	TvKeyringFile known;
 	TvKeyringKey key;
 	uint16		epoch;
 	TvError		err;
 
-	if (!tv_keyring_lookup(&rel->rd_node, &known) || known.plain || known.released ||
-		!tv_keyring_key(known.key, 0, &key))
+	if (!tv_keyring_key(id, 0, &key))
+		elog(ERROR, "keyring lost a table key");
+	check(tv_keyring_set_work(id, key.work_flags | TV_WORK_PENDING,
+							  InvalidXLogRecPtr, &err), &err);
+	check(tv_keyring_add_version(id, key.cipher, &epoch, &err), &err);
+	show_operation(id, TV_WORK_ROTATE);
+}
+
+static void
+rotate_one(Oid table)
+{
+	Relation	rel = relation_open(table, NoLock);
+	List	   *keys = keys_in_use(rel, true);
+	ListCell   *lc;
+	TvError		err;
+
+	if (keys == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" is not encrypted", RelationGetRelationName(rel)),
 				 errhint("Encrypt it first: ALTER TABLE ... ENABLE ENCRYPTION.")));
 	relation_close(rel, NoLock);
-	check(tv_keyring_set_work(known.key, key.work_flags | TV_WORK_PENDING,
-							  InvalidXLogRecPtr, &err), &err);
-	check(tv_keyring_add_version(known.key, key.cipher, &epoch, &err), &err);
+	foreach(lc, keys)
+		rotate_key(((TvKeyringFile *) lfirst(lc))->key);
 	check(tv_keyring_flush(&err), &err);
-	show_operation(known.key, TV_WORK_ROTATE);
 	tv_worker_wake_at_commit();
 }
 

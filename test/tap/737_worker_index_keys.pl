@@ -1,6 +1,7 @@
 # An index that lies in an encrypted tablespace, of a table that does not, has a
 # key when its table has none.  It keeps that when it is decrypted and encrypted
-# again, and its table gets it, too: WAL names keys by files.
+# again, and its table gets it, too: WAL names keys by files.  If the table has
+# another one, what is done to the table is done to both.
 
 use strict;
 use warnings;
@@ -113,4 +114,87 @@ sealed_becomes($_, 't') foreach 'two', 'two_v', 'two_id';
 $node->sql_is(q{SELECT count(DISTINCT id) FROM tde_vault.table_keys() WHERE "table" = 'two'::regclass}, '2', 'two: there are two keys');
 survives('two', 'two');
 $node->sql_is('SET enable_seqscan = off; SELECT count(*) FROM two WHERE id > 0', '3000', 'two: the other index is read, too');
+
+# --- what is done to the table is done to what has another key -----------------------------
+
+my $two = q{relation::text IN ('two', 'two_id', 'two_v', 'two_s') AND fork = 'main'};
+my $two_sealed = "SELECT count(DISTINCT relation) FROM tde_vault.encryption_status WHERE $two";
+my $two_keys = q{FROM tde_vault.table_keys() WHERE "table" = 'two'::regclass AND files > 0};
+
+sub settles
+{
+	my ($what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	ok($node->poll_query_until('postgres', SETTLED), "$what: the work ends")
+	  or diag($node->safe_psql('postgres', 'SELECT * FROM tde_vault.encryption_progress'));
+	return;
+}
+
+sub rotates
+{
+	my ($what) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$node->safe_psql('postgres', "DROP TABLE IF EXISTS before; CREATE TABLE before AS SELECT relation::oid AS oid, key_version AS version FROM tde_vault.encryption_status WHERE $two; ALTER TABLE two ROTATE ENCRYPTION KEY");
+	settles($what);
+	$node->sql_is("SELECT count(*) FROM tde_vault.encryption_status s JOIN before b ON b.oid = s.relation WHERE $two AND key_version > version", '4', "$what: all files have a new version");
+	survives('two', $what);
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	ok($node->poll_query_until('postgres', "SELECT count(*) = count(DISTINCT id) $two_keys"), "$what: the old versions are destroyed");
+	return;
+}
+
+$node->safe_psql('postgres', 'CREATE SEQUENCE two_s OWNED BY two.id');
+$node->sql_is($two_sealed, '4', 'two: all of it is sealed');
+rotates('two, rotated');
+$node->sql_is("SELECT count(DISTINCT id) $two_keys", '2', 'two, rotated: there still are two keys');
+
+# --- another cipher, and back ---
+foreach my $cipher ('AES-256-XTS', 'AES-256-GCM')
+{
+	$node->safe_psql('postgres', "UPDATE two SET v = v; ALTER TABLE two ENABLE ENCRYPTION USING '$cipher'");
+	settles("two, $cipher");
+	$node->sql_is("SELECT bool_and(upper(cipher) = '$cipher') FROM tde_vault.encryption_status WHERE $two", 't', "two, $cipher: all files have it");
+	survives('two', "two, $cipher");
+}
+my $err;
+$node->psql('postgres', q{ALTER TABLE two ENABLE ENCRYPTION USING 'AES-256-GCM'}, stderr => \$err);
+like($err, qr/NOTICE:  table "two" is encrypted already, skipping/, 'two: it is not done twice');
+
+# --- not encrypted any more: a roll back, an index that its tablespace seals, and all of it ---
+$node->safe_psql('postgres', 'BEGIN; ALTER TABLE two DISABLE ENCRYPTION; ROLLBACK');
+settles('two, rolled back');
+$node->sql_is($two_sealed, '4', 'two, rolled back: all of it is sealed');
+$node->psql('postgres', 'BEGIN; ALTER TABLE two DISABLE ENCRYPTION; ROLLBACK', stderr => \$err);
+like($err, qr/NOTICE:  index "two_id" stays encrypted, as its tablespace is/, 'two: which index stays encrypted is said');
+unlike($err, qr/index "two_v"/, 'two: and of no other one');
+settles('two, rolled back again');
+$node->safe_psql('postgres', 'UPDATE two SET v = v; ALTER TABLESPACE space_2 DISABLE ENCRYPTION');
+settles('two, alone');
+$node->sql_is($two_sealed, '4', 'two, alone: all of it is sealed');
+$node->safe_psql('postgres', 'ALTER TABLE two DISABLE ENCRYPTION');
+settles('two, decrypted');
+$node->sql_is($two_sealed, '0', 'two, decrypted: nothing of it is sealed');
+survives('two', 'two, decrypted');
+
+# --- encrypted again, then it and its indexes are written anew, and its sequence is not ---
+$node->safe_psql('postgres', 'ALTER TABLE two ENABLE ENCRYPTION');
+settles('two, again');
+rotates('two, again');
+$node->safe_psql('postgres', 'VACUUM FULL two');
+$node->sql_is("SELECT count(DISTINCT key_id) FROM tde_vault.encryption_status WHERE $two", '2', 'two, written anew: there are two keys');
+rotates('two, written anew');
+
+# --- an index that stayed encrypted when its tablespace was not any more -----------------------
+
+$node->safe_psql('postgres', 'ALTER TABLESPACE space ENABLE ENCRYPTION');
+make('rest');
+$node->safe_psql('postgres', 'SET tde_vault.enforce_encryption = on; ALTER TABLESPACE space DISABLE ENCRYPTION');
+$node->sql_is(q{SELECT tde_vault.is_encrypted('rest_v'), tde_vault.is_encrypted('rest')}, 't|f', 'rest: its index is sealed, it is not');
+$node->safe_psql('postgres', 'ALTER TABLE rest ROTATE ENCRYPTION KEY');
+settles('rest, rotated');
+$node->sql_is(q{SELECT max(key_version) FROM tde_vault.encryption_status WHERE relation = 'rest_v'::regclass}, '2', 'rest: the key of its index is rotated');
+survives('rest', 'rest, rotated');
+$node->safe_psql('postgres', 'ALTER TABLE rest DISABLE ENCRYPTION');
+sealed_becomes('rest_v', 'f');
+survives('rest', 'rest, decrypted');
 done_testing();
