@@ -211,6 +211,7 @@ one_tap()
 		${TDE_VAULT_CRASH_ROUNDS:+TDE_VAULT_CRASH_ROUNDS="$TDE_VAULT_CRASH_ROUNDS"} \
 		${TDE_VAULT_KILLS:+TDE_VAULT_KILLS="$TDE_VAULT_KILLS"} \
 		${PARSETREE_SQL:+PARSETREE_SQL="$PARSETREE_SQL"} \
+		TDE_VAULT_TEMPLATE="$tmp/template" \
 		PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-180}" \
 		prove --timer -I "$pgtest/perl" "$1" >"$tmp/log/tap/$name.log" 2>&1
 }
@@ -228,6 +229,8 @@ suite_tap()
 	as_server mkdir -p "$tmp/tap"
 	mkdir -p "$tmp/log/tap"
 	small_file_system
+	as_server "$bindir/initdb" -D "$tmp/template" -A trust -N >"$tmp/log/template.log" 2>&1 ||
+		{ report tap 0 1 0 0 "$tmp/log/template.log"; return; }
 	for pattern in ${TAP_TESTS:-'*'}
 	do
 		files+=("$tmp"/src/test/tap/$pattern*.pl)
@@ -285,7 +288,7 @@ if [ "$(id -u)" = 0 ]
 then
 	chmod 755 "$tmp"
 	chown -R postgres: "$tmp/src"
-	install -d -o postgres -g postgres "$tmp/server" "$tmp/tap" "$tmp/small" "$tmp/regress" "$tmp/isolation"
+	install -d -o postgres -g postgres "$tmp/server" "$tmp/template" "$tmp/tap" "$tmp/small" "$tmp/regress" "$tmp/isolation"
 else
 	mkdir "$tmp/server" "$tmp/tap" "$tmp/small"
 fi
