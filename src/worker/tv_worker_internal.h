@@ -11,9 +11,17 @@
 #include "storage/relfilenode.h"
 #include "utils/rel.h"
 
+#include "base/tv_report.h"
 #include "keyring/tv_keyring.h"
 
 #define TV_WORKER_SLOTS 256		/* operations remembered */
+
+static inline void
+tv_worker_check(TvStatus status, const TvError *err)
+{
+	if (status != TV_OK)
+		tv_report(ERROR, err);
+}
 
 /* --- tv_worker_shared.c --- */
 
@@ -47,17 +55,37 @@ extern bool tv_worker_start(const char *function, const char *name, Datum argume
 /* ERROR where nothing may be changed. */
 extern void tv_worker_check_state(const char *what);
 
-/* The steps of a switch; relations are locked exclusively.  Throw ERROR. */
-/* Has the file a key of this database, or had it one? */
-extern bool tv_worker_has_key(const RelFileNode *node, TvKeyringFile *known);
-extern uint64 tv_worker_key_of(Relation rel, TvCipher cipher, bool *released);
-extern uint64 tv_worker_choose_key(Relation rel, TvCipher cipher);
 /* The table, its TOAST table (locked), the indexes of both. */
 extern List *tv_worker_family(Relation rel, LOCKMODE lock);
+
+/* Sequences that it owns become what the table is. */
+extern void tv_worker_adopt_sequences(Oid table);
+
+/* --- tv_worker_seal.c: relations are locked exclusively; throw ERROR --- */
+
+/* Has the file a key of this database, or had it one? */
+extern bool tv_worker_has_key(const RelFileNode *node, TvKeyringFile *known);
+
+/*
+ * What the table's files, owned sequences included, are sealed under: a palloc'd
+ * TvKeyringFile for each key.  by_place: or because of where they are.
+ */
+extern List *tv_worker_keys_in_use(Relation rel, bool by_place);
+
+/* The list with a copy of file, unless its key is in it. */
+extern List *tv_worker_add_key(List *found, const TvKeyringFile *file);
+
+/* Have all of them the cipher? */
+extern bool tv_worker_has_cipher(Relation rel, TvCipher cipher);
+
+extern uint64 tv_worker_key_of(Relation rel, TvCipher cipher, bool *released);
+extern uint64 tv_worker_choose_key(Relation rel, TvCipher cipher);
 /* work: of the key, if the file has one of its own. */
 extern void tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher, uint16 work);
 extern void tv_worker_seal_family(Relation rel, TvCipher cipher);
-extern void tv_worker_adopt_sequences(Oid table);
+
+/* Users see the key's operation at once, not when the launcher has seen it. */
+extern void tv_worker_show_operation(uint64 id, TvWorkerKind kind);
 
 /* --- tv_worker_prepare.c --- */
 

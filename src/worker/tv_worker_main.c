@@ -29,7 +29,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "page/tv_page_catalog.h"
 #include "page/tv_page_decide.h"
@@ -79,13 +78,6 @@ get_key(uint64 id, TvKeyringKey *key)
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_KEY_MISSING),
 				 errmsg("table key is gone")));
-}
-
-static void
-check(TvStatus status, const TvError *err)
-{
-	if (status != TV_OK)
-		tv_report(ERROR, err);
 }
 
 /* --- where things stand ------------------------------------------------------- */
@@ -159,11 +151,11 @@ align_files(Work *work)
 			continue;
 		get_key(work->key, &key);
 		if (plain && key.floor > 0)
-			check(tv_keyring_set_floor(work->key, 0, &err), &err);
-		check(tv_keyring_reassign(&node, &known, plain, &err), &err);
+			tv_worker_check(tv_keyring_set_floor(work->key, 0, &err), &err);
+		tv_worker_check(tv_keyring_reassign(&node, &known, plain, &err), &err);
 		work->changed = true;
 	}
-	check(tv_keyring_flush(&err), &err);
+	tv_worker_check(tv_keyring_flush(&err), &err);
 }
 
 /* Room for nonces and tags, of which a crash or a promotion may have left none. */
@@ -257,7 +249,7 @@ note_since(Work *work)
 	if (!XLogRecPtrIsInvalid(work->since) && !work->changed)
 		return;
 	work->since = GetXLogInsertRecPtr();
-	check(tv_keyring_set_work(work->key, key.work_flags, work->since, &err), &err);
+	tv_worker_check(tv_keyring_set_work(work->key, key.work_flags, work->since, &err), &err);
 }
 
 /* Begin, or begin again: what is to be done?  Locks the table for a moment. */
@@ -276,7 +268,7 @@ look(Work *work)
 	work->encrypt = !key.may_decrypt || wants_encryption(key.table);
 	work->changed = is_due(&key);
 	if (work->changed)
-		check(tv_keyring_add_version(work->key, key.cipher, &epoch, &err), &err);
+		tv_worker_check(tv_keyring_add_version(work->key, key.cipher, &epoch, &err), &err);
 	if (!work->encrypt)
 		tv_worker_release_sequences(key.table);
 	align_files(work);
@@ -315,7 +307,7 @@ release_files(uint64 key)
 	while (tv_keyring_next_file(key, &slot, &node, &known))
 	{
 		if (OidIsValid(node.spcNode) && known.plain)
-			check(tv_keyring_release(&node, &err), &err);
+			tv_worker_check(tv_keyring_release(&node, &err), &err);
 		else
 			sealed++;
 	}
@@ -344,10 +336,10 @@ finish(Work *work)
 	}
 	if (release_files(work->key) > 0 && key.floor < work->epoch)
 	{
-		check(tv_keyring_renew_files(work->key, &err), &err);
-		check(tv_keyring_set_floor(work->key, work->epoch, &err), &err);
+		tv_worker_check(tv_keyring_renew_files(work->key, &err), &err);
+		tv_worker_check(tv_keyring_set_floor(work->key, work->epoch, &err), &err);
 	}
-	check(tv_keyring_set_work(work->key, 0, InvalidXLogRecPtr, &err), &err);
+	tv_worker_check(tv_keyring_set_work(work->key, 0, InvalidXLogRecPtr, &err), &err);
 	CommitTransactionCommand();
 	end = GetXLogInsertRecPtr();
 	tv_worker_change(work->slot, note_end, &end);

@@ -20,15 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/tv_report.h"
 #include "page/tv_page_decide.h"
-
-static void
-check(TvStatus status, const TvError *err)
-{
-	if (status != TV_OK)
-		tv_report(ERROR, err);
-}
 
 static bool
 is_sealed(const RelFileNode *node)
@@ -120,9 +112,9 @@ seal_index_in(Oid relid, TvCipher cipher)
 	{
 		CheckTableNotInUse(table, "ALTER TABLESPACE");
 		key = tv_worker_choose_key(tv_worker_has_key(&rel->rd_node, &known) ? rel : table, cipher);
-		check(tv_keyring_set_work(key, TV_WORK_PENDING, InvalidXLogRecPtr, &err), &err);
+		tv_worker_check(tv_keyring_set_work(key, TV_WORK_PENDING, InvalidXLogRecPtr, &err), &err);
 		tv_worker_seal_file(relid, key, cipher, TV_WORK_PENDING);
-		check(tv_keyring_flush(&err), &err);
+		tv_worker_check(tv_keyring_flush(&err), &err);
 		tv_worker_wake_at_commit();
 	}
 	if (rel != NULL)

@@ -38,37 +38,11 @@
 #include "base/tv_settings.h"
 #include "page/tv_page_catalog.h"
 #include "page/tv_page_decide.h"
-#include "page/tv_page_renew.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_tablespace.h"
 #include "vault/tv_vault.h"
 
 #define HEAP_AM_NAME "tde_heap"
-
-static void
-check(TvStatus status, const TvError *err)
-{
-	if (status != TV_OK)
-		tv_report(ERROR, err);
-}
-
-static void
-announce(TvWorkerOperation *operation, void *argument)
-{
-	if (operation->state == TV_WORKER_WAITING)
-		operation->kind = *(TvWorkerKind *) argument;
-}
-
-/* Users see the operation at once, not when the launcher has seen it. */
-static void
-show_operation(uint64 id, TvWorkerKind kind)
-{
-	TvKeyringKey key;
-	int			slot = tv_keyring_key(id, 0, &key) ? tv_worker_slot(&key) : -1;
-
-	if (slot >= 0)
-		tv_worker_change(slot, announce, &kind);
-}
 
 /* --- which tables ------------------------------------------------------------- */
 
@@ -221,223 +195,7 @@ tv_worker_family(Relation rel, LOCKMODE lock)
 	return family;
 }
 
-static List *
-add_key(List *found, const TvKeyringFile *file)
-{
-	TvKeyringFile *copy;
-	ListCell   *lc;
-
-	foreach(lc, found)
-	{
-		if (((TvKeyringFile *) lfirst(lc))->key == file->key)
-			return found;
-	}
-	copy = palloc(sizeof(*copy));
-	*copy = *file;
-	return lappend(found, copy);
-}
-
-/*
- * What the table's files are sealed under, a TvKeyringFile a key: mostly one,
- * but an index may have a key of its own.  by_place: or because of where it is.
- */
-static List *
-keys_in_use(Relation rel, bool by_place)
-{
-	List	   *family = list_concat(tv_worker_family(rel, AccessShareLock),
-									 getOwnedSequences(RelationGetRelid(rel)));
-	List	   *found = NIL;
-	ListCell   *lc;
-
-	foreach(lc, family)
-	{
-		Relation	one = relation_open(lfirst_oid(lc), AccessShareLock);
-		TvKeyringFile known;
-		TvKeyringScope scope;
-
-		if (tv_keyring_lookup(&one->rd_node, &known) && !known.plain && !known.released &&
-			(by_place || !tv_tablespace_scope_of(&one->rd_node, &scope)))
-			found = add_key(found, &known);
-		relation_close(one, AccessShareLock);
-	}
-	list_free(family);
-	return found;
-}
-
 /* --- encryption ------------------------------------------------------------------ */
-
-bool
-tv_worker_has_key(const RelFileNode *node, TvKeyringFile *known)
-{
-	TvKeyringKey key;
-
-	return tv_keyring_lookup(node, known) && tv_keyring_key(known->key, 0, &key) &&
-		key.database == MyDatabaseId;
-}
-
-/* Has an index one that a tablespace sealed while its table was plain? */
-static bool
-index_has_key(Relation rel, TvKeyringFile *known)
-{
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
-	bool		found = false;
-
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		found = tv_worker_has_key(&index->rd_node, known);
-		index_close(index, AccessShareLock);
-		if (found)
-			break;
-	}
-	list_free(indexes);
-	return found;
-}
-
-/* *released: it was decrypted, and is to get a new version of the key it had. */
-uint64
-tv_worker_key_of(Relation rel, TvCipher cipher, bool *released)
-{
-	TvKeyringFile known;
-	TvKeyringScope scope;
-	uint64		id;
-	TvCipher	actual;
-	TvError		err;
-
-	*released = false;
-	if (tv_worker_has_key(&rel->rd_node, &known) || index_has_key(rel, &known))
-	{
-		*released = known.released;
-		return known.key;
-	}
-	id = tv_worker_prepared_key(RelationGetRelid(rel));
-	if (id != 0)
-		return id;
-	if (tv_tablespace_scope_of(&rel->rd_node, &scope))
-		check(tv_keyring_key_in_scope(MyDatabaseId, RelationGetRelid(rel), &scope, &id, &actual, &err), &err);
-	else
-		check(tv_keyring_key_for_table(MyDatabaseId, RelationGetRelid(rel), cipher, 0,
-									   &id, &actual, &err), &err);
-	return id;
-}
-
-static void
-renew_key(uint64 id, TvCipher cipher, bool released)
-{
-	TvKeyringKey key;
-	uint16		epoch;
-	TvError		err;
-
-	if (!tv_keyring_key(id, 0, &key))
-		elog(ERROR, "keyring lost a table key");
-	if (released || key.cipher != cipher)
-		check(tv_keyring_add_version(id, cipher, &epoch, &err), &err);
-}
-
-/*
- * The key to encrypt with.  A table that was decrypted gets a new version of
- * the key it had: log that recovery may read is sealed under that key.
- */
-uint64
-tv_worker_choose_key(Relation rel, TvCipher cipher)
-{
-	bool		released;
-	uint64		id = tv_worker_key_of(rel, cipher, &released);
-
-	renew_key(id, cipher, released);
-	return id;
-}
-
-/*
- * From the record on, everybody seals what is written to the file.  One that
- * has another key, or had one, as indexes of a table may that a tablespace
- * sealed at different times, keeps that, for the same reason as a table.
- */
-void
-tv_worker_seal_file(Oid relid, uint64 key, TvCipher cipher, uint16 work)
-{
-	Relation	rel = relation_open(relid, AccessExclusiveLock);
-	bool		permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
-	RelFileNode node = rel->rd_node;
-	TvKeyringFile known;
-	bool		is_known = tv_keyring_lookup(&node, &known);
-	bool		in_use = is_known && !known.released && !known.plain;
-	BlockNumber prepared = tv_worker_prepared(&node, key);
-	TvError		err;
-
-	if (in_use)
-		key = known.key;
-	else if (tv_worker_has_key(&node, &known) && known.key != key)
-	{
-		key = known.key;
-		check(tv_keyring_set_work(key, work, InvalidXLogRecPtr, &err), &err);
-		renew_key(key, cipher, known.released);
-	}
-	if (permanent && tv_cipher_has_nonce(cipher))
-		tv_page_reserve_sidecar(&node, key, prepared,
-								tv_page_nblocks(RelationGetSmgr(rel), MAIN_FORKNUM),
-								prepared == 0 && (!is_known || known.key != key));
-	relation_close(rel, NoLock);
-	if (in_use)
-		return;
-	check(tv_keyring_assign(&node, key, permanent ? cipher : TV_CIPHER_AES_256_XTS,
-							permanent ? 0 : TV_FILE_UNLOGGED, &err), &err);
-}
-
-/* A file that kept its key gets the table's cipher nevertheless. */
-static void
-align_key(uint64 id, TvCipher cipher, uint16 work, TvWorkerKind kind)
-{
-	TvKeyringKey key;
-	TvError		err;
-
-	if (!tv_keyring_key(id, 0, &key))
-		elog(ERROR, "keyring lost a table key");
-	if (key.cipher != cipher)
-	{
-		check(tv_keyring_set_work(id, work, InvalidXLogRecPtr, &err), &err);
-		renew_key(id, cipher, false);
-	}
-	else if (!key.work)
-		return;
-	show_operation(id, kind);
-}
-
-void
-tv_worker_seal_family(Relation rel, TvCipher cipher)
-{
-	List	   *family = tv_worker_family(rel, AccessExclusiveLock);
-	TvWorkerKind kind = tv_page_is_encrypted_table(rel) ? TV_WORK_CIPHER : TV_WORK_ENCRYPT;
-	uint64		key = tv_worker_choose_key(rel, cipher);
-	uint16		work = TV_WORK_PENDING | TV_WORK_MAY_DECRYPT;
-	ListCell   *lc;
-	TvError		err;
-
-	/* first: whatever happens now, a worker looks at it */
-	check(tv_keyring_set_work(key, work, InvalidXLogRecPtr, &err), &err);
-	foreach(lc, family)
-		tv_worker_seal_file(lfirst_oid(lc), key, cipher, work);
-	foreach(lc, keys_in_use(rel, true))
-		align_key(((TvKeyringFile *) lfirst(lc))->key, cipher, work, kind);
-	check(tv_keyring_flush(&err), &err);
-	tv_worker_wake_at_commit();
-}
-
-/* Have all files of the table the cipher? */
-static bool
-has_cipher(Relation rel, TvCipher cipher)
-{
-	ListCell   *lc;
-
-	foreach(lc, keys_in_use(rel, true))
-	{
-		if (((TvKeyringFile *) lfirst(lc))->cipher != cipher)
-			return false;
-	}
-	return true;
-}
 
 static void
 encrypt_one(Oid table, TvCipher cipher)
@@ -454,7 +212,7 @@ encrypt_one(Oid table, TvCipher cipher)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("access method of table \"%s\" is not heap", RelationGetRelationName(rel)),
 				 errhint("Only tables of the access method heap can be encrypted.")));
-	if (sealed && (known.unlogged || cipher == TV_CIPHER_NONE || has_cipher(rel, cipher)))
+	if (sealed && (known.unlogged || cipher == TV_CIPHER_NONE || tv_worker_has_cipher(rel, cipher)))
 	{
 		ereport(NOTICE,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -500,9 +258,9 @@ decrypt_key(uint64 key, TvWorkerKind kind)
 {
 	TvError		err;
 
-	check(tv_keyring_set_work(key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
+	tv_worker_check(tv_keyring_set_work(key, TV_WORK_PENDING | TV_WORK_MAY_DECRYPT,
 							  InvalidXLogRecPtr, &err), &err);
-	show_operation(key, kind);
+	tv_worker_show_operation(key, kind);
 }
 
 /* The owner of a table that does not may not know. */
@@ -538,7 +296,7 @@ decrypt_one(Oid table)
 	is_known = tv_keyring_lookup(&rel->rd_node, &known);
 	/* a plain table can be sealed by a scope, or since one that has ended; so can an index */
 	sealed = tv_page_is_encrypted_table(rel) || (is_known && !known.plain && !known.released);
-	keys = keys_in_use(rel, false);
+	keys = tv_worker_keys_in_use(rel, false);
 	if (!sealed && keys == NIL)
 	{
 		ereport(NOTICE,
@@ -566,7 +324,7 @@ decrypt_one(Oid table)
 	indexes = RelationGetIndexList(rel);
 	relation_close(rel, NoLock);
 	if (sealed)
-		keys = add_key(keys, &known);
+		keys = tv_worker_add_key(keys, &known);
 	foreach(lc, keys)
 		decrypt_key(((TvKeyringFile *) lfirst(lc))->key, in_scope ? TV_WORK_UNKNOWN : TV_WORK_DECRYPT);
 	set_access_methods(table, toast, "heap");
@@ -606,17 +364,17 @@ rotate_key(uint64 id)
 
 	if (!tv_keyring_key(id, 0, &key))
 		elog(ERROR, "keyring lost a table key");
-	check(tv_keyring_set_work(id, key.work_flags | TV_WORK_PENDING,
+	tv_worker_check(tv_keyring_set_work(id, key.work_flags | TV_WORK_PENDING,
 							  InvalidXLogRecPtr, &err), &err);
-	check(tv_keyring_add_version(id, key.cipher, &epoch, &err), &err);
-	show_operation(id, TV_WORK_ROTATE);
+	tv_worker_check(tv_keyring_add_version(id, key.cipher, &epoch, &err), &err);
+	tv_worker_show_operation(id, TV_WORK_ROTATE);
 }
 
 static void
 rotate_one(Oid table)
 {
 	Relation	rel = relation_open(table, NoLock);
-	List	   *keys = keys_in_use(rel, true);
+	List	   *keys = tv_worker_keys_in_use(rel, true);
 	ListCell   *lc;
 	TvError		err;
 
@@ -628,7 +386,7 @@ rotate_one(Oid table)
 	relation_close(rel, NoLock);
 	foreach(lc, keys)
 		rotate_key(((TvKeyringFile *) lfirst(lc))->key);
-	check(tv_keyring_flush(&err), &err);
+	tv_worker_check(tv_keyring_flush(&err), &err);
 	tv_worker_wake_at_commit();
 }
 
