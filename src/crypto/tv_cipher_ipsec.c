@@ -139,19 +139,20 @@ gcm_open(const void *schedule, const uint8_t *iv,
 		 const uint8_t *tag)
 {
 	struct gcm_context_data state;
-	uint8_t		computed[TV_TAG_LEN] = {0};
-	TvStatus	status;
+	uint8_t		computed[TV_TAG_LEN];
 
+	/* wrong, should the library refuse to work */
+	for (int i = 0; i < TV_TAG_LEN; i++)
+		computed[i] = (uint8_t) ~tag[i];
 	IMB_AES256_GCM_DEC(manager, schedule, &state, out, in, len, iv,
 					   aad, aadlen, computed, TV_TAG_LEN);
 	tv_secret_wipe(&state, sizeof(state));
-	status = call_status();
-	if (status == TV_OK && CRYPTO_memcmp(computed, tag, TV_TAG_LEN) == 0)
+	if (CRYPTO_memcmp(computed, tag, TV_TAG_LEN) == 0)
 		return TV_OK;
 
 	/* the right tag of a forged message is as good as a forgery */
 	tv_secret_wipe(computed, sizeof(computed));
-	return status == TV_OK ? TV_ERR_AUTH : status;
+	return call_status() == TV_OK ? TV_ERR_AUTH : TV_ERR_INTERNAL;
 }
 
 /*

@@ -14,7 +14,6 @@
 
 #include "wal/tv_wal_nonce.h"
 
-#define N_FILES 1024			/* power of two */
 #define N_KEYS 256
 
 typedef struct KeyEntry
@@ -25,19 +24,13 @@ typedef struct KeyEntry
 	TvKeyHandle handle;
 } KeyEntry;
 
-static TvWalFile files[N_FILES];
+TvWalFile	tv_wal_files[TV_WAL_FILES];
 static KeyEntry keys[N_KEYS];
 
 TvWalFile *
-tv_wal_file(const RelFileNode *node)
+tv_wal_file_look_up(TvWalFile *file, const RelFileNode *node, uint32 generation)
 {
-	uint32		hash = (node->relNode ^ (node->dbNode << 16)) * 0x9E3779B1u;
-	TvWalFile  *file = &files[hash / (PG_UINT32_MAX / N_FILES + 1)];
-	uint32		generation = tv_keyring_generation();
 	TvKeyringFile known;
-
-	if (likely(file->generation == generation && RelFileNodeEquals(file->node, *node)))
-		return file;
 
 	file->node = *node;
 	file->generation = generation;

@@ -25,12 +25,38 @@ typedef struct TvWalFile
 	TvKeyHandle handle;
 } TvWalFile;
 
+#define TV_WAL_FILES 1024		/* power of two */
+
+/* See tv_wal_file.c. */
+extern TvWalFile tv_wal_files[TV_WAL_FILES];
+extern TvWalFile *tv_wal_file_look_up(TvWalFile *file, const RelFileNode *node,
+									  uint32 generation);
+
 /*
  * The entry of node.  One comparison if it is known; else one look at the
  * keyring, under a shared lock.  Good until the next call.  Allocates
  * nothing, does not throw: safe in critical sections.
  */
-extern TvWalFile *tv_wal_file(const RelFileNode *node);
+static inline TvWalFile *
+tv_wal_file(const RelFileNode *node)
+{
+	uint32		hash = (node->relNode ^ (node->dbNode << 16)) * 0x9E3779B1u;
+	TvWalFile  *file = &tv_wal_files[hash / (PG_UINT32_MAX / TV_WAL_FILES + 1)];
+	uint32		generation = tv_keyring_generation();
+
+	if (likely(file->generation == generation && RelFileNodeEquals(file->node, *node)))
+		return file;
+	return tv_wal_file_look_up(file, node, generation);
+}
+
+/* The same; NULL if the file has no key, and had none. */
+static inline TvWalFile *
+tv_wal_known_file(const RelFileNode *node)
+{
+	TvWalFile  *file = tv_wal_file(node);
+
+	return file->known ? file : NULL;
+}
 
 /*
  * The context that seals WAL about the file.  Asks the key's provider only if

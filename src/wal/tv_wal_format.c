@@ -22,23 +22,7 @@
  */
 #define END_LEN 3
 #define FULL_LEN (TV_NONCE_LEN + 8 + 1)
-#define COMPACT_LEN (TV_TAG_LEN + 1)
-#define EPOCH_MASK 0x0fff
 #define FORM_SHIFT 12
-
-#define SPARE_EPOCH_SHIFT 8
-#define SPARE_EPOCH_MAX 15
-#define SPARE_RMGR_SHIFT 12
-
-/*
- * Resource managers in 4 bits.  0 is none, so that the header's bytes are never
- * 0.  The numbers are the server's (rmgrlist.h), those about blocks.
- */
-#define RMGR_XLOG 1				/* number 0 */
-#define RMGR_FIRST 2			/* number 9, and on */
-#define RMGR_LAST 14
-#define RMGR_IN_TRAILER 15
-#define RMGR_OFFSET 7
 
 TvCipher
 tv_wal_cipher(TvCipher file_cipher)
@@ -70,30 +54,20 @@ tag_len(TvCipher cipher)
 	return tv_cipher_has_tag(cipher) ? TV_TAG_LEN : 0;
 }
 
-static uint8_t
-rmgr_code(uint8_t rmid)
-{
-	if (rmid == 0)
-		return RMGR_XLOG;
-	if (rmid >= RMGR_FIRST + RMGR_OFFSET && rmid <= RMGR_LAST + RMGR_OFFSET)
-		return rmid - RMGR_OFFSET;
-	return RMGR_IN_TRAILER;
-}
-
 static void
 encode_compact(const TvWalTrailer *trailer, TvWriter *w, uint16_t *spare)
 {
-	uint8_t		code = rmgr_code(trailer->rmid);
-	uint16_t	epoch = trailer->epoch <= SPARE_EPOCH_MAX ? trailer->epoch : 0;
+	uint8_t		code = tv_wal_rmgr_code(trailer->rmid);
+	uint16_t	epoch = trailer->epoch <= TV_WAL_SPARE_EPOCH_MAX ? trailer->epoch : 0;
 
 	tv_write_bytes(w, trailer->tag, TV_TAG_LEN);
 	if (epoch == 0)
 		tv_write_u16(w, trailer->epoch);
-	if (code == RMGR_IN_TRAILER)
+	if (code == TV_WAL_RMGR_IN_TRAILER)
 		tv_write_u8(w, trailer->rmid);
 	tv_write_u8(w, trailer->counter >> 8);
-	*spare = (uint16_t) ((trailer->counter & 0xff) | (epoch << SPARE_EPOCH_SHIFT) |
-						 (code << SPARE_RMGR_SHIFT));
+	*spare = (uint16_t) ((trailer->counter & 0xff) | (epoch << TV_WAL_SPARE_EPOCH_SHIFT) |
+						 (code << TV_WAL_SPARE_RMGR_SHIFT));
 }
 
 size_t
@@ -120,7 +94,7 @@ tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out, uint16_t *spare
 			break;
 	}
 	tv_write_u8(&w, trailer->rmid);
-	tv_write_u16(&w, (trailer->epoch & EPOCH_MASK) | (trailer->form << FORM_SHIFT));
+	tv_write_u16(&w, (trailer->epoch & TV_WAL_EPOCH_MAX) | (trailer->form << FORM_SHIFT));
 	return w.failed ? 0 : w.pos;
 }
 
@@ -162,64 +136,21 @@ decode_short(const uint8_t *data, size_t len, TvWalTrailer *trailer, size_t *use
 	return TV_OK;
 }
 
-/*
- * What has one spelling is accepted in no other.  Every record that is read comes
- * here, so its bytes are taken as they stand, their number being checked.
- */
-static TvStatus
-decode_compact(const uint8_t *data, size_t len, uint16_t spare, TvWalTrailer *trailer,
-			   size_t *used)
-{
-	uint8_t		code = spare >> SPARE_RMGR_SHIFT;
-	uint16_t	epoch = (spare >> SPARE_EPOCH_SHIFT) & SPARE_EPOCH_MAX;
-	const uint8_t *at;
-
-	if (code == 0)
-		return TV_ERR_VERSION;
-	*used = COMPACT_LEN + (epoch == 0 ? 2 : 0) + (code == RMGR_IN_TRAILER ? 1 : 0);
-	if (len < *used)
-		return TV_ERR_TRUNCATED;
-	at = data + len - *used;
-	memcpy(trailer->tag, at, TV_TAG_LEN);
-	at += TV_TAG_LEN;
-	if (epoch == 0)
-	{
-		epoch = (uint16_t) (at[0] | at[1] << 8);
-		at += 2;
-		if (epoch <= SPARE_EPOCH_MAX || epoch > EPOCH_MASK)
-			return TV_ERR_CORRUPT;
-	}
-	if (code == RMGR_IN_TRAILER)
-	{
-		trailer->rmid = *at++;
-		if (rmgr_code(trailer->rmid) != RMGR_IN_TRAILER)
-			return TV_ERR_CORRUPT;
-	}
-	else
-		trailer->rmid = code == RMGR_XLOG ? 0 : code + RMGR_OFFSET;
-	trailer->form = TV_WAL_FORM_COMPACT;
-	trailer->epoch = epoch;
-	trailer->counter = (uint16_t) ((spare & 0xff) | *at << 8);
-	return TV_OK;
-}
-
 TvStatus
-tv_wal_trailer_decode(const uint8_t *data, size_t len, uint16_t spare,
-					  TvWalTrailer *trailer, size_t *used)
+tv_wal_trailer_decode_long(const uint8_t *data, size_t len, TvWalTrailer *trailer,
+						   size_t *used)
 {
 	TvReader	r;
 	uint16_t	last;
 
 	memset(trailer, 0, sizeof(*trailer));
 	*used = 0;
-	if (spare != 0)
-		return decode_compact(data, len, spare, trailer, used);
 	if (len < END_LEN)
 		return TV_ERR_TRUNCATED;
 	tv_reader_init(&r, data + len - END_LEN, END_LEN);
 	trailer->rmid = tv_read_u8(&r);
 	last = tv_read_u16(&r);
-	trailer->epoch = last & EPOCH_MASK;
+	trailer->epoch = last & TV_WAL_EPOCH_MAX;
 	trailer->form = last >> FORM_SHIFT;
 	if (trailer->form == 0 || trailer->epoch == 0)
 		return TV_ERR_CORRUPT;

@@ -67,20 +67,106 @@ extern TvWalForm tv_wal_form(TvCipher cipher, bool prefix_known);
 extern size_t tv_wal_trailer_encode(const TvWalTrailer *trailer, uint8_t *out,
 									uint16_t *spare);
 
+/* --- the compact form: inline, as it is that of each record that is read --- */
+
+#define TV_WAL_EPOCH_MAX 0x0fff
+
+/* The header's two bytes, from bit 0: the counter's, then these. */
+#define TV_WAL_SPARE_EPOCH_SHIFT 8
+#define TV_WAL_SPARE_EPOCH_MAX 15	/* 0: in the trailer */
+#define TV_WAL_SPARE_RMGR_SHIFT 12
+
+/*
+ * Resource managers in 4 bits.  0 is none, so that the header's bytes are never
+ * 0.  The numbers are the server's (rmgrlist.h), those about blocks.
+ */
+#define TV_WAL_RMGR_XLOG 1		/* number 0 */
+#define TV_WAL_RMGR_FIRST 2		/* number 9, and on */
+#define TV_WAL_RMGR_LAST 14
+#define TV_WAL_RMGR_IN_TRAILER 15
+#define TV_WAL_RMGR_OFFSET 7
+
+static inline uint8_t
+tv_wal_rmgr_code(uint8_t rmid)
+{
+	if (rmid == 0)
+		return TV_WAL_RMGR_XLOG;
+	if (rmid >= TV_WAL_RMGR_FIRST + TV_WAL_RMGR_OFFSET &&
+		rmid <= TV_WAL_RMGR_LAST + TV_WAL_RMGR_OFFSET)
+		return rmid - TV_WAL_RMGR_OFFSET;
+	return TV_WAL_RMGR_IN_TRAILER;
+}
+
+/*
+ * tv_wal_trailer_decode() for a header's two bytes that are not 0.  Leaves the
+ * nonce alone.  What has one spelling is accepted in no other.
+ */
+static inline TvStatus
+tv_wal_trailer_decode_compact(const uint8_t *data, size_t len, uint16_t spare,
+							  TvWalTrailer *trailer, size_t *used)
+{
+	uint8_t		code = spare >> TV_WAL_SPARE_RMGR_SHIFT;
+	uint16_t	epoch = (spare >> TV_WAL_SPARE_EPOCH_SHIFT) & TV_WAL_SPARE_EPOCH_MAX;
+	const uint8_t *at;
+
+	trailer->form = TV_WAL_FORM_COMPACT;
+	trailer->cipher = TV_CIPHER_NONE;
+	trailer->key = 0;
+	*used = TV_TAG_LEN + 1;
+	if (epoch == 0)
+		*used += 2;
+	if (code == TV_WAL_RMGR_IN_TRAILER)
+		*used += 1;
+	if (code == 0)
+		return TV_ERR_VERSION;
+	if (len < *used)
+		return TV_ERR_TRUNCATED;
+	at = data + len - *used;
+	memcpy(trailer->tag, at, TV_TAG_LEN);
+	at += TV_TAG_LEN;
+	if (epoch == 0)
+	{
+		epoch = (uint16_t) (at[0] | at[1] << 8);
+		at += 2;
+		if (epoch <= TV_WAL_SPARE_EPOCH_MAX || epoch > TV_WAL_EPOCH_MAX)
+			return TV_ERR_CORRUPT;
+	}
+	if (code == TV_WAL_RMGR_IN_TRAILER)
+	{
+		trailer->rmid = *at++;
+		if (tv_wal_rmgr_code(trailer->rmid) != TV_WAL_RMGR_IN_TRAILER)
+			return TV_ERR_CORRUPT;
+	}
+	else
+		trailer->rmid = code == TV_WAL_RMGR_XLOG ? 0 : code + TV_WAL_RMGR_OFFSET;
+	trailer->epoch = epoch;
+	trailer->counter = (uint16_t) ((spare & 0xff) | *at << 8);
+	return TV_OK;
+}
+
+/* tv_wal_trailer_decode() for the other forms. */
+extern TvStatus tv_wal_trailer_decode_long(const uint8_t *data, size_t len,
+										   TvWalTrailer *trailer, size_t *used);
+
 /*
  * Read the trailer at the end of len bytes of main data.  spare: the header's
  * two bytes.  *used: its length.  TV_ERR_TRUNCATED, TV_ERR_CORRUPT,
  * TV_ERR_VERSION.
  */
-extern TvStatus tv_wal_trailer_decode(const uint8_t *data, size_t len, uint16_t spare,
-									  TvWalTrailer *trailer, size_t *used);
+static inline TvStatus
+tv_wal_trailer_decode(const uint8_t *data, size_t len, uint16_t spare,
+					  TvWalTrailer *trailer, size_t *used)
+{
+	return spare != 0 ? tv_wal_trailer_decode_compact(data, len, spare, trailer, used) :
+		tv_wal_trailer_decode_long(data, len, trailer, used);
+}
 
 /* --- additional authenticated data: the readable part of a record --- */
 
 #define TV_WAL_BLOCKS_MAX 33	/* XLR_MAX_BLOCK_ID + 1 */
-#define TV_WAL_AAD_HEAD_MAX 32
+#define TV_WAL_AAD_HEAD_LEN 28
 #define TV_WAL_AAD_BLOCK_MAX 28
-#define TV_WAL_AAD_MAX (TV_WAL_AAD_HEAD_MAX + TV_WAL_BLOCKS_MAX * TV_WAL_AAD_BLOCK_MAX)
+#define TV_WAL_AAD_MAX (TV_WAL_AAD_HEAD_LEN + TV_WAL_BLOCKS_MAX * TV_WAL_AAD_BLOCK_MAX)
 
 typedef struct TvWalHead
 {

@@ -38,8 +38,7 @@ static bool known = false;
 static bool has_prefix = false;
 static uint8 own_prefix[TV_WAL_PREFIX_LEN];
 
-/* The right one of the latest record opened; reading mostly stays with it. */
-static uint8 latest[TV_WAL_PREFIX_LEN];
+uint8		tv_wal_prefix_latest[TV_WAL_PREFIX_LEN];
 
 static void
 init_shared(void *memory)
@@ -116,12 +115,12 @@ tv_wal_prefix_try(uint32 i, uint8 *prefix)
 {
 	if (i > 0)
 		return tv_keyring_prefix(i - 1, prefix);
-	memcpy(prefix, latest, TV_WAL_PREFIX_LEN);
+	memcpy(prefix, tv_wal_prefix_latest, TV_WAL_PREFIX_LEN);
 	return true;
 }
 
 void
 tv_wal_prefix_right(const uint8 *prefix)
 {
-	memcpy(latest, prefix, TV_WAL_PREFIX_LEN);
+	memcpy(tv_wal_prefix_latest, prefix, TV_WAL_PREFIX_LEN);
 }

@@ -36,6 +36,9 @@ extern void tv_wal_nonce_reach(XLogRecPtr lsn);
 /* A record was inserted from start to end. */
 extern void tv_wal_nonce_follow(XLogRecPtr start, XLogRecPtr end);
 
+/* The right one of the latest record opened; reading mostly stays with it. */
+extern uint8 tv_wal_prefix_latest[TV_WAL_PREFIX_LEN];
+
 /*
  * Put candidate i (from 0) for the prefix of a record's nonce at prefix: the
  * one that was right last time, then all, newest first.  False past the end.

@@ -18,6 +18,13 @@
 #include "wal/tv_wal_format.h"
 
 #define TV_WAL_COUNTER_UNIT 64	/* bytes of WAL; on disk, so to say */
+#define TV_WAL_COUNTER_WINDOW 65536 /* counters that 16 bits tell apart */
+
+/*
+ * How far a counter may be ahead of its record's place: attempts to insert
+ * that came to nothing use up counters, but no WAL.
+ */
+#define TV_WAL_COUNTER_AHEAD 16384
 
 _Static_assert(TV_WAL_PREFIX_LEN == 7 && TV_WAL_COUNTER_LEN == 5 && TV_NONCE_LEN == 12,
 			   "layout of a nonce");
@@ -39,7 +46,32 @@ tv_wal_nonce(const uint8_t prefix[TV_WAL_PREFIX_LEN], uint64_t counter,
 }
 
 /* The counter that a position in WAL is to have reached. */
-extern uint64_t tv_wal_counter_at(uint64_t lsn);
+static inline uint64_t
+tv_wal_counter_at(uint64_t lsn)
+{
+	return lsn / TV_WAL_COUNTER_UNIT;
+}
+
+/*
+ * The last counter that ends in the 16 bits low, and is not too far ahead of its
+ * record's place.  Negative at the very beginning of WAL.
+ */
+static inline int64_t
+tv_wal_counter_last(uint64_t lsn, uint16_t low)
+{
+	int64_t		top = (int64_t) tv_wal_counter_at(lsn) + TV_WAL_COUNTER_AHEAD;
+
+	return top - (int64_t) ((uint64_t) (top - low) % TV_WAL_COUNTER_WINDOW);
+}
+
+/* Candidate 0 of tv_wal_counter_guess(). */
+static inline uint64_t
+tv_wal_counter_nearest(uint64_t lsn, uint16_t low)
+{
+	int64_t		last = tv_wal_counter_last(lsn, low);
+
+	return (uint64_t) (last < 0 ? low : last);
+}
 
 /*
  * Candidate i (from 0) for the counter of the record at lsn that ends in the 16

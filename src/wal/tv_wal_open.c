@@ -12,76 +12,156 @@
 #include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_record.h"
 
-/* Which way between the parts of the record and one piece of memory?  Known when compiled. */
-typedef enum Direction
+/* A record as it is being opened. */
+typedef struct Sealed
 {
-	GATHER,
-	SCATTER
-} Direction;
+	DecodedXLogRecord *record;
+	TvWalTrailer *trailer;
+	uint32		main_len;		/* without the trailer */
+	TvWalFile  *file;			/* the first one with a key: as tv_wal_seal.c, sealed_file() */
+	const TvCipherContext *context;
+	const uint8 *sealed;		/* all parts, one after the other */
+	uint8	   *payload;		/* where to decrypt them, may be the same */
+	size_t		len;
+	size_t		aad_len;
+	uint8		blocks;
+	uint8		aad[TV_WAL_AAD_MAX];
+} Sealed;
+
+/* A page image and nothing else is in one piece already. */
+static inline bool
+is_single_piece(const Sealed *s)
+{
+	const DecodedBkpBlock *block = &s->record->blocks[0];
+
+	return s->main_len == 0 && s->record->max_block_id == 0 && block->in_use &&
+		block->has_image && !block->has_data;
+}
 
 static inline uint8 *
-move(char *part, size_t len, uint8 *pos, Direction direction)
+block_aad(const DecodedBkpBlock *decoded, uint8 id, uint8 *out)
 {
-	if (direction == GATHER)
-		memcpy(pos, part, len);
-	else
-		memcpy(part, pos, len);
-	return pos + len;
+	bool		image = decoded->has_image;
+	TvWalBlock	block = {
+		.id = id,
+		.flags = decoded->flags,
+		.data_len = decoded->data_len,
+		/* without an image, what is there is left from another record */
+		.image_info = image ? decoded->bimg_info : 0,
+		.image_len = image ? decoded->bimg_len : 0,
+		.hole_offset = image ? decoded->hole_offset : 0,
+		.hole_length = image ? decoded->hole_length : 0,
+		.tablespace = decoded->rnode.spcNode,
+		.database = decoded->rnode.dbNode,
+		.relation = decoded->rnode.relNode,
+		.block = decoded->blkno
+	};
+
+	return tv_wal_aad_block(&block, out);
 }
 
 /*
- * In the order of the record's bytes (xlogreader.c, DecodeXLogRecord).
- *
- * Images are large, and are not put back in recovery: there the record takes
- * them from where they were decrypted (RestoreBlockImage copies them once
- * more).  A process that recovers seals nothing, so they stay there until the
- * next record is opened.
+ * Fill s from the record's blocks and main data, in the order of its bytes
+ * (xlogreader.c, DecodeXLogRecord).  One pass, for this is done for each record.
+ * The payload has room, for no record has more in its parts than in all.
  */
 static pg_attribute_always_inline void
-move_payload(DecodedXLogRecord *record, uint32 main_len, uint8 *pos, Direction direction)
+take_parts(Sealed *s)
 {
+	const DecodedXLogRecord *record = s->record;
+	bool		single = is_single_piece(s);
+	uint8	   *aad = s->aad + TV_WAL_AAD_HEAD_LEN;
+	uint8	   *pos = s->payload;
+
+	s->blocks = 0;
+	s->file = NULL;
+	for (int i = 0; i <= record->max_block_id; i++)
+	{
+		const DecodedBkpBlock *block = &record->blocks[i];
+
+		if (!block->in_use)
+			continue;
+		s->blocks++;
+		aad = block_aad(block, i, aad);
+		if (s->file == NULL)
+			s->file = tv_wal_known_file(&block->rnode);
+		if (block->has_image)
+		{
+			if (!single)
+				memcpy(pos, block->bkp_image, block->bimg_len);
+			pos += block->bimg_len;
+		}
+		if (block->has_data)
+		{
+			memcpy(pos, block->data, block->data_len);
+			pos += block->data_len;
+		}
+	}
+	if (s->main_len > 0)
+		memcpy(pos, record->main_data, s->main_len);
+	s->len = pos + s->main_len - s->payload;
+	s->aad_len = aad - s->aad;
+	s->sealed = single ? (const uint8 *) record->blocks[0].bkp_image : s->payload;
+}
+
+static void
+put_aad_head(Sealed *s)
+{
+	TvWalHead	head = {
+		.form = s->trailer->form,
+		.rmid = s->trailer->rmid,
+		.info = s->record->header.xl_info,
+		.blocks = s->blocks,
+		.epoch = s->trailer->epoch,
+		.origin = s->record->record_origin,
+		.xid = s->record->header.xl_xid,
+		.toplevel_xid = s->record->toplevel_xid,
+		.main_len = s->main_len,
+		.key = s->trailer->key
+	};
+
+	(void) tv_wal_aad_head(&head, s->aad);
+}
+
+/*
+ * Give the record one part as it is now.  A process that recovers seals nothing
+ * and opens one record at a time, so there a part may stay where it was
+ * decrypted, until the next record is opened; unless redo would find it at an
+ * address that is not aligned as the server's own are (but for images, which
+ * RestoreBlockImage copies).
+ */
+static inline uint8 *
+give_part(uint8 *pos, char **part, size_t len, bool any_address)
+{
+	if (InRecovery && (any_address || pos == (uint8 *) MAXALIGN(pos)))
+		*part = (char *) pos;
+	else
+		memcpy(*part, pos, len);
+	return pos + len;
+}
+
+static inline void
+give_parts(const Sealed *s)
+{
+	DecodedXLogRecord *record = s->record;
+	uint8	   *pos = s->payload;
+
 	for (int i = 0; i <= record->max_block_id; i++)
 	{
 		DecodedBkpBlock *block = &record->blocks[i];
 
 		if (!block->in_use)
 			continue;
-		if (block->has_image && direction == SCATTER && InRecovery)
-		{
-			block->bkp_image = (char *) pos;
-			pos += block->bimg_len;
-		}
-		else if (block->has_image)
-			pos = move(block->bkp_image, block->bimg_len, pos, direction);
+		if (block->has_image)
+			pos = give_part(pos, &block->bkp_image, block->bimg_len, true);
 		if (block->has_data)
-			pos = move(block->data, block->data_len, pos, direction);
+			pos = give_part(pos, &block->data, block->data_len, false);
 	}
-	if (main_len > 0)
-		(void) move(record->main_data, main_len, pos, direction);
-}
-
-static size_t
-payload_len(const DecodedXLogRecord *record, uint32 main_len)
-{
-	size_t		len = main_len;
-
-	for (int i = 0; i <= record->max_block_id; i++)
-	{
-		const DecodedBkpBlock *block = &record->blocks[i];
-
-		if (block->in_use)
-			len += (block->has_image ? block->bimg_len : 0) +
-				(block->has_data ? block->data_len : 0);
-	}
-	return len;
-}
-
-TvStatus
-tv_wal_trailer_of(const DecodedXLogRecord *record, TvWalTrailer *trailer, size_t *used)
-{
-	return tv_wal_trailer_decode((const uint8_t *) record->main_data,
-								 record->main_data_len, tv_wal_get_spare(&record->header),
-								 trailer, used);
+	if (s->main_len > 0)
+		(void) give_part(pos, &record->main_data, s->main_len, false);
+	else
+		record->main_data = NULL;
+	record->main_data_len = s->main_len;
 }
 
 /* "file 1663/5/16384, block 7": what the readable part says it is about */
@@ -143,23 +223,6 @@ no_key(const DecodedXLogRecord *record, const TvWalTrailer *trailer, TvError *er
 	return TV_WAL_NO_KEY;
 }
 
-/* The file whose key the record is under.  As tv_wal_seal.c, sealed_file(). */
-static TvWalFile *
-file_of(const DecodedXLogRecord *record)
-{
-	for (int i = 0; i <= record->max_block_id; i++)
-	{
-		TvWalFile  *file;
-
-		if (!record->blocks[i].in_use)
-			continue;
-		file = tv_wal_file(&record->blocks[i].rnode);
-		if (file->known)
-			return file;
-	}
-	return NULL;
-}
-
 /*
  * The context for a record about file, and in the trailer what it leaves out
  * about the key.  NULL with *err set.
@@ -181,42 +244,20 @@ context_of(TvWalFile *file, TvWalTrailer *trailer, TvError *err)
 	return tv_wal_key_context(trailer->key, trailer->epoch, (TvCipher) trailer->cipher, err);
 }
 
-/* The payload if it is in one piece: a page image and nothing else. */
-static const uint8 *
-single_piece(const DecodedXLogRecord *record, uint32 main_len)
+/* Decrypt with the nonce in the trailer; the record stays as it is. */
+static inline TvStatus
+attempt(const Sealed *s)
 {
-	const DecodedBkpBlock *block = &record->blocks[0];
-
-	return record->max_block_id == 0 && block->in_use && block->has_image &&
-		!block->has_data && main_len == 0 ? (const uint8 *) block->bkp_image : NULL;
+	return tv_cipher_open(s->context, s->trailer->nonce, s->aad, s->aad_len,
+						  s->sealed, s->payload, s->len, s->trailer->tag);
 }
 
-/* A record as it is being decrypted. */
-typedef struct Attempt
+/* The same after an attempt that failed, which wipes the payload. */
+static pg_noinline TvStatus
+attempt_again(Sealed *s)
 {
-	DecodedXLogRecord *record;
-	const TvCipherContext *context;
-	TvWalTrailer *trailer;
-	uint32		main_len;
-	uint8	   *payload;		/* where to */
-	size_t		len;
-	size_t		aad_len;
-	uint8		aad[TV_WAL_AAD_MAX];
-} Attempt;
-
-/* Decrypt with the nonce in the trailer; the record stays as it is. */
-static TvStatus
-attempt(const Attempt *a)
-{
-	const uint8 *sealed = single_piece(a->record, a->main_len);
-
-	if (sealed == NULL)
-	{
-		move_payload(a->record, a->main_len, a->payload, GATHER);
-		sealed = a->payload;
-	}
-	return tv_cipher_open(a->context, a->trailer->nonce, a->aad, a->aad_len,
-						  sealed, a->payload, a->len, a->trailer->tag);
+	take_parts(s);
+	return attempt(s);
 }
 
 /*
@@ -224,29 +265,23 @@ attempt(const Attempt *a)
  * TV_ERR_AUTH: none was right.
  */
 static TvStatus
-attempt_counters(const Attempt *a, const uint8 *prefix, uint32 from, uint32 to)
+attempt_counters(Sealed *s, const uint8 *prefix, uint32 from, uint32 to)
 {
 	TvStatus	status = TV_ERR_AUTH;
 	uint64		counter;
 
-	if (a->trailer->form == TV_WAL_FORM_SHORT)
+	if (s->trailer->form == TV_WAL_FORM_SHORT)
 	{
 		/* it is all there */
-		memcpy(a->trailer->nonce, prefix, TV_WAL_PREFIX_LEN);
-		if (from == 0)
-			status = attempt(a);
+		memcpy(s->trailer->nonce, prefix, TV_WAL_PREFIX_LEN);
+		return from == 0 ? attempt_again(s) : TV_ERR_AUTH;
 	}
-	else
+	for (uint32 i = from; i < to && status == TV_ERR_AUTH &&
+		 tv_wal_counter_guess(s->record->lsn, s->trailer->counter, i, &counter); i++)
 	{
-		for (uint32 i = from; i < to && status == TV_ERR_AUTH &&
-			 tv_wal_counter_guess(a->record->lsn, a->trailer->counter, i, &counter); i++)
-		{
-			tv_wal_nonce(prefix, counter, a->trailer->nonce);
-			status = attempt(a);
-		}
+		tv_wal_nonce(prefix, counter, s->trailer->nonce);
+		status = attempt_again(s);
 	}
-	if (status == TV_OK)
-		tv_wal_prefix_right(prefix);
 	return status;
 }
 
@@ -256,92 +291,91 @@ attempt_counters(const Attempt *a, const uint8 *prefix, uint32 from, uint32 to)
  * attempt takes long, but 16 GB at least.
  */
 static uint32
-far_attempts(const Attempt *a)
+far_attempts(const Sealed *s)
 {
 	const uint64 bytes = UINT64CONST(1) << 35;
 
-	return Min(1 << 20, Max(1 << 12, bytes / (a->len + 1)));
+	return Min(1 << 20, Max(1 << 12, bytes / (s->len + 1)));
 }
 
 /*
- * The same with all prefixes.  What was sealed just before it was inserted is
- * found at the first attempt, or with few of the near counters.  The far ones
- * are of a process that was stopped between the two while others wrote WAL, 4 MB
- * for each candidate.  (It has locked a page that it has changed, so no
- * checkpoint can end, and all that WAL is in pg_wal.)
+ * All candidates for the nonce.  What was sealed just before it was inserted is
+ * found with few of the near counters.  The far ones are of a process that was
+ * stopped between the two while others wrote WAL, 4 MB for each candidate.  (It
+ * has locked a page that it has changed, so no checkpoint can end, and all that
+ * WAL is in pg_wal.)
  */
-static TvStatus
-attempt_all(const Attempt *a)
+static pg_noinline TvStatus
+attempt_all(Sealed *s)
 {
 	enum
 	{
 		NEAR = 8
 	};
-	const uint32 far = far_attempts(a);
+	const uint32 far = far_attempts(s);
 	uint8		prefix[TV_WAL_PREFIX_LEN];
 	TvStatus	status = TV_ERR_AUTH;
 	uint32		n;
 
 	for (n = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(n, prefix); n++)
-		status = attempt_counters(a, prefix, 0, NEAR);
+		status = attempt_counters(s, prefix, 0, NEAR);
 	/* most likely under the prefix of the records around it */
 	for (uint32 i = 0; status == TV_ERR_AUTH && tv_wal_prefix_try(i, prefix); i++)
-		status = attempt_counters(a, prefix, NEAR, i == 0 ? far : far / n);
+		status = attempt_counters(s, prefix, NEAR, i == 0 ? far : far / n);
+	if (status == TV_OK)
+		tv_wal_prefix_right(prefix);
 	return status;
 }
 
-/* Decrypt into payload. */
-static TvStatus
-decrypt(DecodedXLogRecord *record, const TvCipherContext *context, TvWalTrailer *trailer,
-		uint32 main_len, uint8 *payload, size_t len)
+/* Decrypt all parts into s->payload. */
+static inline TvStatus
+decrypt(Sealed *s)
 {
-	Attempt		a;
+	TvStatus	status;
 
-	a.record = record;
-	a.context = context;
-	a.trailer = trailer;
-	a.main_len = main_len;
-	a.payload = payload;
-	a.len = len;
-	a.aad_len = tv_wal_decoded_aad(record, trailer, main_len, a.aad);
-	return trailer->form == TV_WAL_FORM_FULL ? attempt(&a) : attempt_all(&a);
+	if (unlikely(s->trailer->form == TV_WAL_FORM_FULL))
+		return attempt(s);
+	if (unlikely(s->trailer->form == TV_WAL_FORM_SHORT))
+		return attempt_all(s);
+	/* nearly always one of the server start that the record before was of */
+	tv_wal_nonce(tv_wal_prefix_latest,
+				 tv_wal_counter_nearest(s->record->lsn, s->trailer->counter),
+				 s->trailer->nonce);
+	status = attempt(s);
+	return likely(status != TV_ERR_AUTH) ? status : attempt_all(s);
 }
 
 TvWalResult
 tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 {
-	const TvCipherContext *context;
-	TvWalFile  *file = NULL;
+	Sealed		s;
 	size_t		used;
-	size_t		len;
-	uint32		main_len;
-	uint8	   *payload;
 	TvStatus	status;
 
 	status = tv_wal_trailer_of(record, trailer, &used);
-	if (status != TV_OK)
+	if (unlikely(status != TV_OK))
 		return damaged(record, status, err);
-	if (trailer->form != TV_WAL_FORM_FULL && (file = file_of(record)) == NULL)
-		return TV_WAL_KEY_GONE;
-	main_len = record->main_data_len - used;
-	len = payload_len(record, main_len);
-	context = context_of(file, trailer, err);
-	if (context == NULL)
-		return no_key(record, trailer, err);
-	payload = tv_wal_buffer(len);
-	if (payload == NULL)
+	s.record = record;
+	s.trailer = trailer;
+	s.main_len = record->main_data_len - used;
+	s.payload = tv_wal_buffer(record->header.xl_tot_len);
+	if (unlikely(s.payload == NULL))
 	{
 		(void) tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
 		return TV_WAL_NO_KEY;
 	}
-	status = decrypt(record, context, trailer, main_len, payload, len);
-	if (status != TV_OK)
+	take_parts(&s);
+	if (unlikely(s.file == NULL) && trailer->form != TV_WAL_FORM_FULL)
+		return TV_WAL_KEY_GONE;
+	s.context = context_of(s.file, trailer, err);
+	if (unlikely(s.context == NULL))
+		return no_key(record, trailer, err);
+	put_aad_head(&s);
+	status = decrypt(&s);
+	if (unlikely(status != TV_OK))
 		return damaged(record, status, err);
 
-	move_payload(record, main_len, payload, SCATTER);
-	record->main_data_len = main_len;
-	if (main_len == 0)
-		record->main_data = NULL;
+	give_parts(&s);
 	record->header.xl_rmid = trailer->rmid;
 	tv_wal_set_spare(&record->header, 0);
 	return TV_WAL_OPENED;

@@ -11,6 +11,7 @@
 
 #include "base/tv_status.h"
 #include "wal/tv_wal_format.h"
+#include "wal/tv_wal_record.h"
 
 typedef enum TvWalResult
 {
@@ -29,7 +30,12 @@ extern TvWalResult tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer,
 							   TvError *err);
 
 /* Only read its trailer. */
-extern TvStatus tv_wal_trailer_of(const DecodedXLogRecord *record, TvWalTrailer *trailer,
-								  size_t *used);
+static inline TvStatus
+tv_wal_trailer_of(const DecodedXLogRecord *record, TvWalTrailer *trailer, size_t *used)
+{
+	return tv_wal_trailer_decode((const uint8_t *) record->main_data,
+								 record->main_data_len, tv_wal_get_spare(&record->header),
+								 trailer, used);
+}
 
 #endif							/* TV_WAL_OPEN_H */

@@ -6,28 +6,19 @@
 
 #include <stdlib.h>
 
-/*
- * A record of 33 page images with as much block data, and main data: larger
- * ones exist (logical messages, commits with many relations), but not about
- * blocks.  Pages of the array that are never touched take no memory.
- */
-#define BUFFER_LEN (1024 * 1024)
-#define BUFFER_ALIGN 64
-
-static uint8 buffer[BUFFER_LEN] pg_attribute_aligned(BUFFER_ALIGN);
+uint8		tv_wal_small[TV_WAL_SMALL_LEN] pg_attribute_aligned(TV_WAL_BUFFER_ALIGN);
+void	   *tv_wal_large = NULL;
 
 uint8 *
-tv_wal_buffer(size_t len)
+tv_wal_large_buffer(size_t len)
 {
-	static void *large = NULL;
-
-	free(large);
-	large = NULL;
-	if (likely(len <= BUFFER_LEN))
-		return buffer;
-	if (posix_memalign(&large, BUFFER_ALIGN, len) != 0)
-		large = NULL;
-	return large;
+	free(tv_wal_large);
+	tv_wal_large = NULL;
+	if (len <= TV_WAL_SMALL_LEN)
+		return tv_wal_small;
+	if (posix_memalign(&tv_wal_large, TV_WAL_BUFFER_ALIGN, len) != 0)
+		tv_wal_large = NULL;
+	return tv_wal_large;
 }
 
 bool
@@ -162,55 +153,5 @@ tv_wal_record_aad(const TvWalRecord *record, uint8 *out)
 
 	for (int i = 0; i < record->head.blocks; i++)
 		pos = tv_wal_aad_block(&record->blocks[i], pos);
-	return pos - out;
-}
-
-static void
-block_of(const DecodedBkpBlock *decoded, uint8 id, TvWalBlock *block)
-{
-	memset(block, 0, sizeof(*block));
-	block->id = id;
-	block->flags = decoded->flags;
-	block->data_len = decoded->data_len;
-	if (decoded->has_image)
-	{
-		block->image_info = decoded->bimg_info;
-		block->image_len = decoded->bimg_len;
-		block->hole_offset = decoded->hole_offset;
-		block->hole_length = decoded->hole_length;
-	}
-	block->tablespace = decoded->rnode.spcNode;
-	block->database = decoded->rnode.dbNode;
-	block->relation = decoded->rnode.relNode;
-	block->block = decoded->blkno;
-}
-
-size_t
-tv_wal_decoded_aad(const DecodedXLogRecord *decoded, const TvWalTrailer *trailer,
-				   uint32 main_len, uint8 *out)
-{
-	TvWalHead	head = {0};
-	TvWalBlock	block;
-	uint8	   *pos;
-
-	head.form = trailer->form;
-	head.rmid = trailer->rmid;
-	head.info = decoded->header.xl_info;
-	head.epoch = trailer->epoch;
-	head.origin = decoded->record_origin;
-	head.xid = decoded->header.xl_xid;
-	head.toplevel_xid = decoded->toplevel_xid;
-	head.main_len = main_len;
-	head.key = trailer->key;
-	for (int i = 0; i <= decoded->max_block_id; i++)
-		head.blocks += decoded->blocks[i].in_use;
-	pos = tv_wal_aad_head(&head, out);
-	for (int i = 0; i <= decoded->max_block_id; i++)
-	{
-		if (!decoded->blocks[i].in_use)
-			continue;
-		block_of(&decoded->blocks[i], i, &block);
-		pos = tv_wal_aad_block(&block, pos);
-	}
 	return pos - out;
 }

@@ -92,16 +92,30 @@ extern bool tv_wal_record_parse(const XLogRecData *rdata, TvWalRecord *record);
 
 /* AAD (TV_WAL_AAD_MAX bytes); returns its length. */
 extern size_t tv_wal_record_aad(const TvWalRecord *record, uint8 *out);
-/* The same of a record that was read, main_len bytes of main data without trailer. */
-extern size_t tv_wal_decoded_aad(const DecodedXLogRecord *decoded,
-								 const TvWalTrailer *trailer,
-								 uint32 main_len, uint8 *out);
+
+/* --- memory for the payload of one record --- */
 
 /*
- * Memory for len bytes of payload, 64-byte aligned and good until the next
- * call.  No palloc: up to 1 MB it is there from the start.  NULL when out of
- * memory.
+ * A record of 33 page images with as much block data, and main data: larger
+ * ones exist (logical messages, commits with many relations), but not about
+ * blocks.  Pages of the array that are never touched take no memory.
  */
-extern uint8 *tv_wal_buffer(size_t len);
+#define TV_WAL_SMALL_LEN (1024 * 1024)
+#define TV_WAL_BUFFER_ALIGN 64
+
+extern uint8 tv_wal_small[TV_WAL_SMALL_LEN];
+extern void *tv_wal_large;
+extern uint8 *tv_wal_large_buffer(size_t len);
+
+/*
+ * Memory for len bytes of payload, aligned, and good until the next call.  No
+ * palloc: up to 1 MB it is there from the start.  NULL when out of memory.
+ */
+static inline uint8 *
+tv_wal_buffer(size_t len)
+{
+	return likely(len <= TV_WAL_SMALL_LEN && tv_wal_large == NULL) ?
+		tv_wal_small : tv_wal_large_buffer(len);
+}
 
 #endif							/* TV_WAL_RECORD_H */

@@ -351,7 +351,7 @@ test_aad(void)
 	size_t		block_len;
 	int			seen = 0;
 
-	ok(head_len <= TV_WAL_AAD_HEAD_MAX, "%zu bytes of head", head_len);
+	ok(head_len == TV_WAL_AAD_HEAD_LEN, "%zu bytes of head", head_len);
 	block_len = (size_t) (tv_wal_aad_block(&block, first + head_len) - first) - head_len;
 	ok(block_len <= TV_WAL_AAD_BLOCK_MAX, "%zu bytes of block", block_len);
 
