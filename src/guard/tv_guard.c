@@ -22,78 +22,6 @@
 #include "guard/tv_guard_internal.h"
 #include "vault/tv_vault_ticket.h"
 
-/* The transaction in which a protected relation was last met. */
-static LocalTransactionId touched = InvalidLocalTransactionId;
-
-bool
-tv_guard_touched(void)
-{
-	return MyProc != NULL && LocalTransactionIdIsValid(touched) && MyProc->lxid == touched;
-}
-
-/* The transaction in which the session was last allowed a realm's rows. */
-static LocalTransactionId carrying = InvalidLocalTransactionId;
-
-/* The transaction in which the server itself last took a realm's rows in hand. */
-static LocalTransactionId serving = InvalidLocalTransactionId;
-
-static bool handled = false;
-
-/*
- * CALL and DO may end transactions, and their variables outlast these: what was
- * given to one is carried until the outermost statement ends.
- */
-static int	block_depth = 0;
-static bool block_carries = false;
-
-bool
-tv_guard_handled(void)
-{
-	return handled;
-}
-
-/* The session is allowed a realm's rows. */
-static inline void
-carry(void)
-{
-	carrying = MyProc->lxid;
-	handled = true;
-	block_carries = block_depth > 0;
-}
-
-void
-tv_guard_block_begin(void)
-{
-	block_depth++;
-}
-
-void
-tv_guard_block_end(void)
-{
-	if (--block_depth == 0)
-		block_carries = false;
-}
-
-bool
-tv_guard_carrying(void)
-{
-	return block_carries || (MyProc != NULL && LocalTransactionIdIsValid(carrying) && MyProc->lxid == carrying) ||
-		tv_guard_serving();
-}
-
-bool
-tv_guard_serving(void)
-{
-	return MyProc != NULL && LocalTransactionIdIsValid(serving) && MyProc->lxid == serving;
-}
-
-void
-tv_guard_serve(void)
-{
-	serving = MyProc->lxid;
-	touched = MyProc->lxid;
-}
-
 /* --- names, as each audit record of a relation has them --- */
 
 #define NAMES_KEPT 32
@@ -148,41 +76,63 @@ refuse_function(Oid function, const char *realm, const char *object)
 			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
 			 errmsg("function \"%s\" may not use realm \"%s\"", get_func_name(function), realm),
 			 told ? errdetail("It wants %s for you, and is called by an expression that is stored.", object) :
-			 errdetail("It wants %s for you, and its owner has no place in the vault.", object),
+			 errdetail("It wants %s for you, and its owner has no place in the realm.", object),
 			 told ? errhint("Call it in the statement itself, or in the body of a function.") :
 			 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
+}
+
+static bool
+allows(const TvAnswer *answer)
+{
+	return answer->verdict == TV_ANSWER_NOT_PROTECTED || answer->verdict == TV_ANSWER_ALLOW ||
+		answer->simulate;
+}
+
+/*
+ * The realms whose rows the session has once it passes.  A denial that is only
+ * simulated, by a rule or by a realm that is tried out, takes nothing from the
+ * protection by other realms.
+ */
+static Bitmapset *
+given(const TvAnswer *answer, Oid relid)
+{
+	return answer->realm == NULL ? NULL : tv_vault_realms_of(relid, answer->verdict == TV_ANSWER_ALLOW);
 }
 
 /*
  * An authorized user's rows are not for a function that somebody else planted
  * where the user would run it (a trigger, an operator in the search path ...).
- * The function that may not have what is allowed, or InvalidOid.
  */
-static TV_HOT Oid
-check_stack(const TvAnswer *answer)
+static void
+check_stack(const Bitmapset *realms, const char *realm, const char *object)
 {
-	if (answer->verdict != TV_ANSWER_ALLOW || answer->realm == NULL)
-		return InvalidOid;
-	carry();
-	return tv_guard_untrusted_function();
+	Oid			function;
+
+	tv_guard_carry_all(realms);
+	function = tv_guard_untrusted_function_of(realms);
+	if (OidIsValid(function))
+		refuse_function(function, realm, object);
 }
 
-static TV_HOT void
+static void
 check_stack_for(const TvAnswer *answer, Oid relid)
 {
-	Oid			function = check_stack(answer);
+	Bitmapset  *realms = given(answer, relid);
 
-	if (unlikely(OidIsValid(function)))
-		refuse_function(function, answer->realm, tv_guard_name(relid));
+	if (realms != NULL)
+		check_stack(realms, answer->realm, tv_guard_name(relid));
+	bms_free(realms);
 }
 
 TV_HOT bool
 tv_guard_reads(Oid relid)
 {
-	if (!tv_vault_opens(relid) || OidIsValid(tv_guard_untrusted_function()))
+	uint32		realm = tv_vault_opens(relid);
+
+	if (realm == 0 || OidIsValid(tv_guard_untrusted_function(realm)))
 		return false;
-	touched = MyProc->lxid;
-	carry();
+	tv_guard_touch();
+	tv_guard_carry(realm);
 	return true;
 }
 
@@ -212,20 +162,14 @@ ask(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
 	tv_vault_ask_columns(relid, action, columns, answer);
 }
 
-static bool
-allows(const TvAnswer *answer)
-{
-	return answer->verdict == TV_ANSWER_NOT_PROTECTED || answer->verdict == TV_ANSWER_ALLOW ||
-		answer->simulate;
-}
-
 static void
 enforce(const TvAnswer *answer, Oid relid, TvAction action)
 {
 	if (answer->verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
-	touched = MyProc->lxid;
-	check_stack_for(answer, relid);
+	tv_guard_touch();
+	if (allows(answer))
+		check_stack_for(answer, relid);
 	/* of what a parallel worker may do the leader has told already */
 	if (tv_vault_passes(answer, action) || (IsParallelWorker() && allows(answer)))
 		return;
@@ -261,9 +205,10 @@ tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rule
 	ask(relid, action, columns, &answer);
 	if (answer.verdict == TV_ANSWER_NOT_PROTECTED)
 		return;
-	touched = MyProc->lxid;
-	check_stack_for(&answer, relid);
-	if (!allows(&answer) && (rules || answer.verdict != TV_ANSWER_RULE))
+	tv_guard_touch();
+	if (allows(&answer) || (!rules && answer.verdict == TV_ANSWER_RULE))
+		check_stack_for(&answer, relid);
+	else
 		tv_vault_enforce(&answer, tv_guard_name(relid), action);
 }
 
@@ -271,12 +216,17 @@ bool
 tv_guard_allows(Oid relid, TvAction action, const Bitmapset *columns)
 {
 	TvAnswer	answer;
+	Bitmapset  *realms;
+	bool		result;
 
 	hear_of_roles();
 	ask(relid, action, columns, &answer);
-	return allows(&answer) &&
-		(answer.realm == NULL || answer.verdict != TV_ANSWER_ALLOW ||
-		 !OidIsValid(tv_guard_untrusted_function()));
+	if (!allows(&answer))
+		return false;
+	realms = given(&answer, relid);
+	result = !OidIsValid(tv_guard_untrusted_function_of(realms));
+	bms_free(realms);
+	return result;
 }
 
 void
@@ -319,7 +269,6 @@ void
 tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again)
 {
 	TvAnswer	answer;
-	Oid			function;
 
 	tv_vault_ask_owned(role, action, &answer);
 	if (answer.verdict == TV_ANSWER_LOCKED && tv_vault_ticket_waits())
@@ -327,9 +276,8 @@ tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again
 		tv_vault_redeem_ticket();
 		tv_vault_ask_owned(role, action, &answer);
 	}
-	function = check_stack(&answer);
-	if (OidIsValid(function))
-		refuse_function(function, answer.realm, object);
+	if (answer.verdict == TV_ANSWER_ALLOW)
+		check_stack(tv_vault_realms_of_owned(role), answer.realm, object);
 	if (answer.verdict != TV_ANSWER_NOT_PROTECTED && !(again && allows(&answer)))
 		tv_vault_enforce(&answer, object, action);
 }

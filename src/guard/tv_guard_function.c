@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_largeobject.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "fmgr.h"
@@ -38,11 +39,12 @@ typedef struct Original
 	PGFunction	address;
 } Original;
 
-/* Functions on the stack that are foreign, or told what to do (owner: InvalidOid). */
+/* Functions on the stack that are foreign, or run what somebody else tells them. */
 typedef struct Frame
 {
 	Oid			function;
-	Oid			owner;
+	Oid			owner;			/* InvalidOid: of what it was told */
+	bool		told;			/* by a stored expression, which may be anybody's */
 } Frame;
 
 static HTAB *originals = NULL;
@@ -131,30 +133,67 @@ guarded_call(PG_FUNCTION_ARGS)
 
 /* --- whose functions are trusted --- */
 
-/* tv_vault_role_trusted_until(), for a role that is asked about often. */
-static bool
-has_place(Oid role)
+#define PLACES_KEPT 64
+
+/* Stands for all realms; no id of one (TvPolicy.last_id counts up from 1). */
+#define EVERYWHERE PG_UINT32_MAX
+
+/*
+ * Until when has role a place in the realm?  Kept while nothing changes: it is
+ * asked at each look at a realm's table below a function.
+ */
+static TimestampTz
+place_until(Oid role, uint32 realm)
 {
-	static Oid	asked = InvalidOid;
+	static struct
+	{
+		Oid			role;
+		uint32		realm;
+		TimestampTz until;
+	}			kept[PLACES_KEPT];
 	static uint64 generation = 0;
 	static uint32 version = 0;
-	static TimestampTz until = 0;
 	uint32		now = tv_vault_current()->version;
+	uint32		slot = (role + realm) % PLACES_KEPT;
+	TimestampTz until;
 
-	if (asked != role || generation != tv_vault_generation() || version != now)
+	if (generation != tv_vault_generation() || version != now)
 	{
+		memset(kept, 0, sizeof(kept));
 		generation = tv_vault_generation();
-		until = tv_vault_role_trusted_until(role);
 		version = now;
-		asked = role;
 	}
-	return tv_vault_before(until);
+	if (kept[slot].role == role && kept[slot].realm == realm)
+		return kept[slot].until;
+	until = realm == EVERYWHERE ? tv_vault_role_trusted_everywhere_until(role) :
+		tv_vault_role_trusted_until(role, realm);
+	if (version != now || generation != tv_vault_generation())
+		return until;
+	kept[slot].role = role;
+	kept[slot].realm = realm;
+	kept[slot].until = until;
+	return until;
+}
+
+static bool
+has_place(Oid role, uint32 realm)
+{
+	return OidIsValid(role) && realm != TV_REALM_UNKNOWN && tv_vault_before(place_until(role, realm));
 }
 
 bool
-tv_guard_trusted_owner(Oid owner)
+tv_guard_trusted_owner(Oid owner, const Bitmapset *realms)
 {
-	return owner == GetAuthenticatedUserId() || has_place(owner);
+	int			realm = -1;
+
+	if (owner == GetAuthenticatedUserId())
+		return true;
+	while ((realm = bms_next_member(realms, realm)) >= 0)
+	{
+		if (!has_place(owner, realm))
+			return false;
+	}
+	return true;
 }
 
 /* --- the function manager's hooks --- */
@@ -173,11 +212,11 @@ needs_hook(Oid function)
 		(entry.telling && tv_vault_on()) ||
 		(entry.foreign && creating_extension) ||
 		(entry.foreign && tv_vault_on() &&
-		 (entry.owner != GetAuthenticatedUserId() || !has_place(entry.owner)));
+		 (entry.owner != GetAuthenticatedUserId() || !has_place(entry.owner, EVERYWHERE)));
 }
 
 static void
-push(Oid function, Oid owner)
+push(Oid function, Oid owner, bool told)
 {
 	if (stack_depth == stack_room)
 	{
@@ -188,7 +227,8 @@ push(Oid function, Oid owner)
 		stack_room = room;
 	}
 	stack[stack_depth].function = function;
-	stack[stack_depth++].owner = owner;
+	stack[stack_depth].owner = owner;
+	stack[stack_depth++].told = told;
 }
 
 static void
@@ -202,7 +242,7 @@ pop(Oid function)
 void
 tv_guard_begin_told(Oid function)
 {
-	push(function, InvalidOid);
+	push(function, InvalidOid, true);
 }
 
 void
@@ -216,7 +256,7 @@ tv_guard_is_told(void)
 {
 	for (int i = stack_depth - 1; i >= 0; i--)
 	{
-		if (!OidIsValid(stack[i].owner))
+		if (stack[i].told)
 			return true;
 	}
 	return false;
@@ -239,36 +279,46 @@ stand_before(FmgrInfo *flinfo)
 }
 
 /*
- * In a worker of a parallel VACUUM, which meets no table: is a support function
- * that protected tables run on the stack?
+ * A worker of a parallel VACUUM meets no table: where a support function that
+ * protected tables run is on the stack, the server works on these.
  */
-static bool
-called_by_frozen(void)
+static void
+serve_those_of_frozen(void)
 {
-	if (likely(!IsParallelWorker()) || (MyProc->statusFlags & PROC_IN_VACUUM) == 0)
-		return false;
+	if (likely(!IsParallelWorker()) || (MyProc->statusFlags & PROC_IN_VACUUM) == 0 || tv_guard_serving())
+		return;
 	for (int i = 0; i < stack_depth; i++)
 	{
-		if (tv_vault_function_frozen(stack[i].function))
-			return true;
+		ListCell   *lc;
+
+		foreach(lc, tv_vault_users_of(ProcedureRelationId, stack[i].function))
+			tv_guard_serve(lfirst_oid(lc));
 	}
-	return false;
 }
 
 /*
- * Does the server work on a realm's rows for itself?  Then whoever made it do
- * so (ANALYZE, a change by a subscription ...) has no part in them.
+ * May the function have rows of the realms?  alone: the server works on them for
+ * itself, and whoever made it do so (ANALYZE, say) has no part in them.
  */
 static bool
-serving(void)
+may_have(const TvCode *entry, const Bitmapset *realms, bool alone)
 {
-	return tv_guard_serving() || called_by_frozen();
+	int			realm = -1;
+
+	if (!alone && entry->owner == GetAuthenticatedUserId())
+		return true;
+	while ((realm = bms_next_member(realms, realm)) >= 0)
+	{
+		if (!has_place(entry->owner, realm) && !tv_vault_function_runs_for(entry->function, realm))
+			return false;
+	}
+	return true;
 }
 
 /*
  * Arguments, OLD and NEW may hold a realm's rows once the session was given
- * some: until the end of the transaction nobody's function gets any whom the
- * vault does not know.
+ * some: until the end of the transaction nobody's function gets any who has no
+ * place in that realm; and in each, if they are of several.
  */
 static void
 check_carried(const TvCode *entry)
@@ -277,29 +327,35 @@ check_carried(const TvCode *entry)
 	{
 		Oid			function;
 		LocalTransactionId lxid;
+		uint32		number;		/* of the set of realms */
 		bool		serving;
 	}			fine[64];		/* asked before, in this transaction */
 	int			slot = entry->function % lengthof(fine);
-	bool		alone = serving();
+	const Bitmapset *realms;
+	uint32		number;
+	bool		alone;
 
-	if (!alone && !tv_guard_carrying())
+	serve_those_of_frozen();
+	realms = tv_guard_carried(&number);
+	if (likely(realms == NULL))
 		return;
+	alone = tv_guard_serving();
 	if (fine[slot].function == entry->function && fine[slot].lxid == MyProc->lxid &&
-		fine[slot].serving == alone)
+		fine[slot].number == number && fine[slot].serving == alone)
 		return;
-	if (!(alone ? has_place(entry->owner) : tv_guard_trusted_owner(entry->owner)) &&
-		!tv_vault_function_frozen(entry->function))
+	if (!may_have(entry, realms, alone))
 	{
 		tv_guard_audit_refusal(psprintf("function %s() on rows of a realm", get_func_name(entry->function)));
 		ereport(ERROR,
 				(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
 				 errmsg("function \"%s\" may not be called in a transaction that uses a realm",
 						get_func_name(entry->function)),
-				 errdetail("It could be given rows of the realm, and its owner has no place in the vault."),
+				 errdetail("It could be given rows of the realm, and its owner has no place there."),
 				 errhint("Let a role own it that is authorized for the realm, or that is the realm's owner.")));
 	}
 	fine[slot].function = entry->function;
 	fine[slot].lxid = MyProc->lxid;
+	fine[slot].number = number;
 	fine[slot].serving = alone;
 }
 
@@ -337,6 +393,19 @@ is_of_realm(Oid function)
 	return answer;
 }
 
+/* What a protected table tells it to do has the rows of that table's realms, and no other's. */
+static void
+begin_telling(FmgrInfo *flinfo)
+{
+	if (is_of_realm(flinfo->fn_oid))
+	{
+		push(flinfo->fn_oid, InvalidOid, false);
+		return;
+	}
+	tv_guard_check_sent(flinfo);
+	tv_guard_begin_told(flinfo->fn_oid);
+}
+
 static void
 begin_call(FmgrInfo *flinfo)
 {
@@ -349,14 +418,11 @@ begin_call(FmgrInfo *flinfo)
 	if (entry.foreign)
 	{
 		check_carried(&entry);
-		push(entry.function, entry.owner);
+		push(entry.function, entry.owner, false);
 	}
 	else if (entry.telling && tv_vault_on() && !tv_guard_in_script() &&
-			 (flinfo->fn_expr == NULL || !tv_guard_is_written(flinfo)) && !is_of_realm(entry.function))
-	{
-		tv_guard_check_sent(flinfo);
-		tv_guard_begin_told(entry.function);
-	}
+			 (flinfo->fn_expr == NULL || !tv_guard_is_written(flinfo)))
+		begin_telling(flinfo);
 }
 
 static void
@@ -376,9 +442,8 @@ call_hook(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 	}
 }
 
-/* A function on the stack that is not the user's own, whatever place its owner has. */
-static Oid
-others_function(void)
+Oid
+tv_guard_others_function(void)
 {
 	for (int i = stack_depth - 1; i >= 0; i--)
 	{
@@ -389,14 +454,26 @@ others_function(void)
 }
 
 TV_HOT Oid
-tv_guard_untrusted_function(void)
+tv_guard_untrusted_function(uint32 realm)
 {
 	for (int i = stack_depth - 1; i >= 0; i--)
 	{
-		if (!tv_guard_trusted_owner(stack[i].owner) && !tv_vault_function_frozen(stack[i].function))
+		if (stack[i].owner != GetAuthenticatedUserId() && !has_place(stack[i].owner, realm) &&
+			!tv_vault_function_runs_for(stack[i].function, realm))
 			return stack[i].function;
 	}
 	return InvalidOid;
+}
+
+Oid
+tv_guard_untrusted_function_of(const Bitmapset *realms)
+{
+	Oid			function = InvalidOid;
+	int			realm = -1;
+
+	while (!OidIsValid(function) && (realm = bms_next_member(realms, realm)) >= 0)
+		function = tv_guard_untrusted_function(realm);
+	return function;
 }
 
 bool
@@ -430,5 +507,5 @@ tv_guard_function_init(void)
 	needs_fmgr_hook = needs_hook;
 	next_fmgr = fmgr_hook;
 	fmgr_hook = call_hook;
-	tv_vault_set_borrower(others_function);
+	tv_vault_set_borrower(tv_guard_others_function);
 }

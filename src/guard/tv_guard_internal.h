@@ -65,16 +65,25 @@ extern void tv_guard_refuse(const char *what, const char *hint) pg_attribute_nor
 /* The audit record of that. */
 extern void tv_guard_audit_refusal(const char *what);
 
+/* --- tv_guard_carried.c: of which realms the transaction at hand has rows --- */
+
 /*
  * Has this session met a protected relation in the transaction at hand?  For
  * what may stand in the server's log.
  */
 extern bool tv_guard_touched(void);
+extern void tv_guard_touch(void);
+
+/* The session is allowed rows of the realm, or of all of the set. */
+extern void tv_guard_carry(uint32 realm);
+extern void tv_guard_carry_all(const Bitmapset *realms);
 
 /*
- * Was this session allowed a realm's rows in the transaction at hand?  Then
- * they may be in whatever it hands to functions.
+ * The realms whose rows the session was allowed in the transaction at hand, or
+ * the server works on: they may be in whatever is handed to functions.  NULL:
+ * none.  Good until the next call; the number moves when the set has grown.
  */
+extern const Bitmapset *tv_guard_carried(uint32 *number);
 extern bool tv_guard_carrying(void);
 
 /* CALL or DO, whose transactions count as one, begins and ends, also by an error. */
@@ -83,15 +92,15 @@ extern void tv_guard_block_end(void);
 
 /*
  * Does the server itself work on a realm's rows in the transaction at hand
- * (statistics, VACUUM, logical apply), whoever made it?  Then tv_guard_carrying()
- * is true, too, and who is connected is no reason to trust a function.
+ * (statistics, VACUUM, logical apply), whoever made it?  Then tv_guard_carried()
+ * has them, too, and who is connected is no reason to trust a function.
  */
 extern bool tv_guard_serving(void);
 
-/* From now on it does. */
-extern void tv_guard_serve(void);
+/* From now on it does, on those of relid, which is protected. */
+extern void tv_guard_serve(Oid relid);
 
-/* Was it ever?  They may be in its temporary tables, cursors, settings. */
+/* Was the session ever allowed any?  They may be in its temporary tables, cursors, settings. */
 extern bool tv_guard_handled(void);
 
 /* --- tv_guard_audit.c: outside realms --- */
@@ -150,10 +159,10 @@ extern void tv_guard_refuse_large_objects(void) pg_attribute_noreturn();
 extern void tv_guard_check_planted(Oid class, Oid object);
 
 /*
- * Something is done that outlasts the function which does it, and that the user
- * will take for their own: throw if that function is one of somebody else.
+ * Something is done that outlasts the function which does it, and that counts as
+ * role's own: throw if that function is of somebody who may have less than role.
  */
-extern void tv_guard_check_left(const char *what);
+extern void tv_guard_check_left(Oid role, const char *what);
 
 /* The owner; InvalidOid if there is no such relation. */
 extern Oid	tv_guard_owner_of_relation(Oid relid);
@@ -170,11 +179,11 @@ extern int	tv_guard_executor_depth(void);
 extern const Bitmapset *tv_guard_no_column(void);
 
 /*
- * Does a statement that runs use relations of somebody who has no place in the
- * vault?  any: all of them count, and what is written to, because these can have
- * defaults and checks; else those that bring queries along.
+ * Does a statement that runs use relations of somebody who has no place in all of
+ * the realms, and that are not in them?  any: all count, and what is written to,
+ * because these can have defaults and checks; else those that bring queries along.
  */
-extern bool tv_guard_runs_others(bool any);
+extern bool tv_guard_runs_others(bool any, const Bitmapset *realms);
 
 /* COPY TO begins or ends: what is read meanwhile is exported. */
 extern void tv_guard_copying(bool copying);
@@ -183,6 +192,14 @@ extern void tv_guard_copying(bool copying);
 extern void tv_guard_check_fetch(const FetchStmt *stmt);
 
 extern void tv_guard_query_init(void);
+
+/* --- tv_guard_view.c: all throw what they refuse --- */
+
+/* An entry of the statement (NULL: no plan), if a rule or view brings it along. */
+extern void tv_guard_check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte);
+
+/* Views, and policies of tables, in a statement with these entries. */
+extern void tv_guard_check_views(const List *rtable);
 
 /* --- tv_guard_statistics.c --- */
 
@@ -238,12 +255,19 @@ extern void tv_guard_code_init(void);
 /* --- tv_guard_function.c --- */
 
 /*
- * A function on the stack that the realm's data must not be given to, or
- * InvalidOid: its owner is neither the authenticated user nor a role of the
- * vault, and it is not part of the server or an extension.
+ * A function on the stack that rows of the realm (of one of them) must not be
+ * given to, or InvalidOid: its owner is neither the authenticated user nor a role
+ * with a place in it, no table of it runs the function, and it is not part of the
+ * server or an extension.
  */
-extern Oid	tv_guard_untrusted_function(void);
-extern bool tv_guard_trusted_owner(Oid owner);
+extern Oid	tv_guard_untrusted_function(uint32 realm);
+extern Oid	tv_guard_untrusted_function_of(const Bitmapset *realms);
+
+/* Is owner the authenticated user, or has a place in all of the realms? */
+extern bool tv_guard_trusted_owner(Oid owner, const Bitmapset *realms);
+
+/* A function on the stack that is not the user's own, whatever place its owner has. */
+extern Oid	tv_guard_others_function(void);
 
 /*
  * A function that runs what it is told was told by a stored expression: whose

@@ -53,14 +53,15 @@ check(Oid object, TvAction action, Oid owner, bool again)
 void
 tv_guard_check_large_object(Oid object, AclMode mode, const FmgrInfo *flinfo)
 {
-	bool		told = !tv_guard_is_written(flinfo) && tv_guard_runs_others(true);
+	Oid			owner = owner_of(object, SnapshotSelf);
+	bool		told = OidIsValid(owner) && !tv_guard_is_written(flinfo) &&
+		tv_guard_runs_others(true, tv_vault_realms_of_owned(owner));
 
 	if (told)
 		tv_guard_begin_told(flinfo->fn_oid);
 	PG_TRY();
 	{
-		check(object, mode == ACL_SELECT ? TV_ACTION_SELECT : TV_ACTION_UPDATE,
-			  owner_of(object, SnapshotSelf), false);
+		check(object, mode == ACL_SELECT ? TV_ACTION_SELECT : TV_ACTION_UPDATE, owner, false);
 	}
 	PG_FINALLY();
 	{

@@ -83,10 +83,24 @@ tv_guard_owner_of_queries(Oid relid)
 	return relation_owner(relid, WITH_QUERIES);
 }
 
-void
-tv_guard_check_left(const char *what)
+/*
+ * A function on the stack that has no business to do something in the name of
+ * role.  Whoever has all places of role may; but the right to change who has
+ * which is used by nobody else's function.
+ */
+static Oid
+function_of_less(Oid role)
 {
-	Oid			function = tv_guard_untrusted_function();
+	Bitmapset  *realms = tv_vault_realms_of_role(role);
+
+	return realms == NULL || tv_vault_role_governs(role) ? tv_guard_others_function() :
+		tv_guard_untrusted_function_of(realms);
+}
+
+void
+tv_guard_check_left(Oid role, const char *what)
+{
+	Oid			function = OidIsValid(tv_guard_others_function()) ? function_of_less(role) : InvalidOid;
 
 	if (!OidIsValid(function))
 		return;
@@ -94,8 +108,9 @@ tv_guard_check_left(const char *what)
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_ADMIN),
 			 errmsg("%s is refused within function \"%s\"", what, get_func_name(function)),
-			 errdetail("The function's owner has no place in the vault; what it leaves behind would be trusted as yours."),
-			 errhint("Give the statement itself, or let a role own the function that is authorized for a realm.")));
+			 errdetail("What it leaves behind would be trusted as that of \"%s\", who has a place in the vault that the function's owner has not.",
+					   GetUserNameFromId(role, true)),
+			 errhint("Give the statement itself, or let a role own the function that is authorized for the same realms.")));
 }
 
 void
@@ -123,8 +138,8 @@ tv_guard_check_planted(Oid class, Oid object)
 		return;
 	if (owner == user || is_member_of_role_nosuper(user, owner))
 	{
-		tv_guard_check_left(psprintf("making or changing a function, view, rule or policy of role \"%s\"",
-									 GetUserNameFromId(owner, true)));
+		tv_guard_check_left(owner, psprintf("making or changing a function, view, rule or policy of role \"%s\"",
+											GetUserNameFromId(owner, true)));
 		return;
 	}
 	tv_guard_refuse(psprintf("making or changing a function, view, rule or policy of role \"%s\"",

@@ -26,7 +26,6 @@
 #include "utils/selfuncs.h"
 
 #include "base/tv_hot.h"
-#include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
 
 static ExecutorCheckPerms_hook_type next_check_perms = NULL;
@@ -41,17 +40,21 @@ static const QueryDesc *starting = NULL;
 static bool copying = false;	/* COPY table TO */
 static int	executor_depth = 0;
 
-/* Statements that run, one within the other. */
-typedef enum Others
+/* Relations that a statement uses, and their owners (InvalidOid: who knows). */
+typedef struct Used
 {
-	NOT_ASKED, NONE, SOME
-} Others;
+	bool		known;
+	List	   *relations;
+	List	   *owners;
+} Used;
 
+/* Statements that run, one within the other. */
 typedef struct Running
 {
 	const PlannedStmt *stmt;
-	Others		relations;		/* does it use ones of somebody without a place in the vault? */
-	Others		queries;		/* ... that bring queries along? */
+	MemoryContext memory;		/* as long as it runs */
+	Used		all;
+	Used		with_queries;	/* those that bring queries along */
 	struct Running *outer;
 } Running;
 
@@ -227,99 +230,6 @@ check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool repo
 	return true;
 }
 
-/*
- * Somebody's rule or view makes the authorized user's statement read rows, and
- * hands them to whatever functions it calls: they are not for who wrote it.
- */
-static void
-check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte)
-{
-	if (stmt == NULL || !OidIsValid(rte->checkAsUser) || !tv_vault_protects(rte->relid) ||
-		tv_guard_trusted_owner(rte->checkAsUser))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
-			 errmsg("a view or rule may not carry rows of %s elsewhere", tv_guard_name(rte->relid)),
-			 errdetail("Its owner, \"%s\", has no place in the vault.",
-					   GetUserNameFromId(rte->checkAsUser, true)),
-			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
-}
-
-/*
- * A view hands rows to the functions that it calls, also to those of the server
- * (pg_notify, lo_put ...).  Whose it is counts, not as whom it reads: one with
- * security_invoker reads as its user.
- */
-static void
-check_view(const RangeTblEntry *rte)
-{
-	Oid			owner;
-
-	if (rte->relkind != RELKIND_VIEW)
-		return;
-	owner = tv_guard_owner_of_relation(rte->relid);
-	if (tv_guard_trusted_owner(owner) || !tv_vault_view_reads(rte->relid))
-		return;
-	tv_guard_audit_refusal(psprintf("view %s on rows of a realm", tv_guard_name(rte->relid)));
-	ereport(ERROR,
-			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
-			 errmsg("view %s may not carry rows of a realm", tv_guard_name(rte->relid)),
-			 errdetail("Its owner, \"%s\", has no place in the vault.", GetUserNameFromId(owner, true)),
-			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
-}
-
-/* The same for a table's row security policies, which read as whoever uses the table. */
-static void
-check_policies(const RangeTblEntry *rte)
-{
-	Oid			owner;
-
-	/* those of a realm's own table are as trusted as all that it runs */
-	if (rte->relid < FirstNormalObjectId || tv_vault_protects(rte->relid) ||
-		!tv_vault_policies_read(rte->relid))
-		return;
-	owner = tv_guard_owner_of_relation(rte->relid);
-	if (tv_guard_trusted_owner(owner))
-		return;
-	tv_guard_audit_refusal(psprintf("policies of %s on rows of a realm", tv_guard_name(rte->relid)));
-	ereport(ERROR,
-			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
-			 errmsg("row security policies of %s may not carry rows of a realm", tv_guard_name(rte->relid)),
-			 errdetail("The owner of the table, \"%s\", has no place in the vault.",
-					   GetUserNameFromId(owner, true)),
-			 errhint("Let a role own the table that is authorized for the realm.")));
-}
-
-/* Views and policies, in a statement that reads a realm. */
-static void
-check_views(const List *rtable)
-{
-	ListCell   *lc;
-	bool		realm = false;
-
-	/* one table: it is the realm's, or there is none */
-	if (likely(list_length(rtable) < 2))
-		return;
-	foreach(lc, rtable)
-	{
-		const RangeTblEntry *rte = lfirst(lc);
-
-		realm = realm || (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId &&
-						  !tv_vault_ignores(rte->relid) && tv_vault_protects(rte->relid));
-	}
-	if (!realm)
-		return;
-	foreach(lc, rtable)
-	{
-		const RangeTblEntry *rte = lfirst(lc);
-
-		if (rte->rtekind != RTE_RELATION)
-			continue;
-		check_view(rte);
-		check_policies(rte);
-	}
-}
-
 static bool
 check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
 {
@@ -337,7 +247,7 @@ check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report
 	}
 	if (report)
 	{
-		check_borrowed(stmt, rte);
+		tv_guard_check_borrowed(stmt, rte);
 		tv_guard_audit_entry(rte->relid, actions);
 	}
 	return true;
@@ -371,7 +281,7 @@ check_perms(List *rtable, bool report)
 			return false;
 	}
 	if (report && tv_vault_on())
-		check_views(rtable);
+		tv_guard_check_views(rtable);
 	return true;
 }
 
@@ -450,8 +360,8 @@ run_next(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_o
 }
 
 /* Nobody watches over defaults and checks, which what is written to has, whoever owns it. */
-static Others
-find_others(const PlannedStmt *stmt, bool any)
+static void
+find_used(const PlannedStmt *stmt, bool any, Used *used)
 {
 	Index		rti = 0;
 	ListCell   *lc;
@@ -459,34 +369,74 @@ find_others(const PlannedStmt *stmt, bool any)
 	foreach(lc, stmt->rtable)
 	{
 		const RangeTblEntry *rte = lfirst(lc);
-		Oid			owner;
+		bool		written;
+		Oid			owner = InvalidOid;
 
 		rti++;
-		if (rte->rtekind != RTE_RELATION || rte->relid < FirstNormalObjectId || tv_vault_protects(rte->relid))
+		if (rte->rtekind != RTE_RELATION || rte->relid < FirstNormalObjectId)
 			continue;
-		if (any && list_member_int(stmt->resultRelations, rti))
-			return SOME;
-		owner = any ? tv_guard_owner_of_relation(rte->relid) : tv_guard_owner_of_queries(rte->relid);
-		if (OidIsValid(owner) && !tv_guard_trusted_owner(owner))
-			return SOME;
+		written = any && list_member_int(stmt->resultRelations, rti);
+		if (!written)
+			owner = any ? tv_guard_owner_of_relation(rte->relid) : tv_guard_owner_of_queries(rte->relid);
+		if (!written && !OidIsValid(owner))
+			continue;
+		used->relations = lappend_oid(used->relations, rte->relid);
+		used->owners = lappend_oid(used->owners, owner);
 	}
-	return NONE;
+	used->known = true;
+}
+
+static const Used *
+used_by(Running *one, bool any)
+{
+	Used	   *used = any ? &one->all : &one->with_queries;
+	MemoryContext old;
+
+	if (used->known)
+		return used;
+	old = MemoryContextSwitchTo(one->memory);
+	find_used(one->stmt, any, used);
+	MemoryContextSwitchTo(old);
+	return used;
+}
+
+/* A relation is trusted with the rows of a realm that it is in itself. */
+static bool
+is_trusted(Oid relid, Oid owner, const Bitmapset *realms)
+{
+	int			realm = -1;
+
+	if (tv_guard_trusted_owner(owner, realms))
+		return true;
+	while ((realm = bms_next_member(realms, realm)) >= 0)
+	{
+		Bitmapset  *one = bms_make_singleton(realm);
+		bool		trusted = tv_vault_in_realm(relid, realm) || tv_guard_trusted_owner(owner, one);
+
+		bms_free(one);
+		if (!trusted)
+			return false;
+	}
+	return true;
 }
 
 bool
-tv_guard_runs_others(bool any)
+tv_guard_runs_others(bool any, const Bitmapset *realms)
 {
 	/* COPY: its defaults */
 	if (running == NULL)
 		return any;
 	for (Running *one = running; one != NULL; one = one->outer)
 	{
-		Others	   *answer = any ? &one->relations : &one->queries;
+		const Used *used = used_by(one, any);
+		ListCell   *relid;
+		ListCell   *owner;
 
-		if (*answer == NOT_ASKED)
-			*answer = find_others(one->stmt, any);
-		if (*answer == SOME)
-			return true;
+		forboth(relid, used->relations, owner, used->owners)
+		{
+			if (!is_trusted(lfirst_oid(relid), lfirst_oid(owner), realms))
+				return true;
+		}
 	}
 	return false;
 }
@@ -494,7 +444,7 @@ tv_guard_runs_others(bool any)
 static TV_HOT void
 executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	Running		now = {query->plannedstmt, NOT_ASKED, NOT_ASKED, running};
+	Running		now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
 	int			before = executor_depth;
 
 	if (likely(!tv_vault_on()))

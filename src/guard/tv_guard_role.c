@@ -370,15 +370,15 @@ void
 tv_guard_role_granted(Node *node)
 {
 	const GrantRoleStmt *stmt = (const GrantRoleStmt *) node;
-	bool		of_vault = false;
+	bool		of_realm = false;
 	ListCell   *lc;
 
 	if (!stmt->is_grant || !tv_vault_on())
 		return;
 	foreach(lc, stmt->granted_roles)
-		of_vault |= tv_vault_role_protected(get_role_oid(((AccessPriv *) lfirst(lc))->priv_name, true));
-	if (!of_vault)
+		of_realm |= tv_vault_realms_of_role(get_role_oid(((AccessPriv *) lfirst(lc))->priv_name, true)) != NULL;
+	if (!of_realm)
 		return;
 	foreach(lc, stmt->grantee_roles)
-		tv_vault_warn_of_role(get_rolespec_oid(lfirst(lc), true));
+		tv_vault_warn_of_role(get_rolespec_oid(lfirst(lc), true), NULL);
 }

@@ -212,7 +212,7 @@ guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
 	if (tv_vault_on())
 		tv_guard_relation_statement(stmt);
 	if (IsA(stmt, PrepareStmt) && tv_vault_user_has_realm())
-		tv_guard_check_left("PREPARE");
+		tv_guard_check_left(GetAuthenticatedUserId(), "PREPARE");
 	tv_guard_audit_statement(stmt, context != PROCESS_UTILITY_SUBCOMMAND);
 	run(&call);
 	tv_guard_role_forget();

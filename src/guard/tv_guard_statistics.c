@@ -227,14 +227,29 @@ tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid relid)
 			 errhint("Use the view pg_stats, or COPY (SELECT ...).")));
 }
 
-/* What is protected is not for the view, rule or policy of somebody else, whoever meets it. */
+/*
+ * What is protected is not for the view, rule or policy of somebody else, whoever
+ * meets it; nor for functions, as the rows that the values come from.
+ */
+static bool
+values_visible(Oid relid)
+{
+	Bitmapset  *realms = tv_vault_realms_of(relid, true);
+	bool		visible = !tv_guard_runs_others(false, realms);
+
+	if (visible)
+		tv_guard_carry_all(realms);
+	bms_free(realms);
+	return visible;
+}
+
 bool
 tv_guard_statistics_visible(Oid relid)
 {
 	if (!tv_vault_on())
 		return true;
 	return relid != LargeObjectRelationId && tv_guard_allows(relid, TV_ACTION_SELECT, NULL) &&
-		(!tv_vault_protects(relid) || !tv_guard_runs_others(false));
+		(!tv_vault_protects(relid) || values_visible(relid));
 }
 
 bool

@@ -164,7 +164,7 @@ check_table(Relation rel, TvHeapUse use)
 		(use == TV_HEAP_ANALYZE && action == TV_ACTION_MAINTAIN))
 	{
 		if (tv_vault_protects(relid))
-			tv_guard_serve();
+			tv_guard_serve(relid);
 		remember(relid, use);
 		return;
 	}

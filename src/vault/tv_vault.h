@@ -125,12 +125,40 @@ extern void tv_vault_admin_named(void);
  */
 extern bool tv_vault_role_protected(Oid role);
 
+/* --- realms, by their ids: whose rows, and who has a place in them --- */
+
 /*
- * Until when may what role, or one that it is a member of, owns be given rows of
- * this database's realms: while it has a place in the vault of this one, and no
- * password or emergency that has run out.  0: it may not; for tv_vault_before().
+ * Stands for what nobody has a place in: tables that are closed because the
+ * policy cannot be had.
  */
-extern TimestampTz tv_vault_role_trusted_until(Oid role);
+#define TV_REALM_UNKNOWN 0
+
+/*
+ * The realms (a set of the caller's) that relid is in.  simulated: also those
+ * that are tried out.
+ */
+extern Bitmapset *tv_vault_realms_of(Oid relid, bool simulated);
+
+/* Is it in that one? */
+extern bool tv_vault_in_realm(Oid relid, uint32 realm);
+
+/* Those that what is role's own (a large object) may have rows of. */
+extern Bitmapset *tv_vault_realms_of_owned(Oid role);
+
+/*
+ * Until when may what role owns be given rows of the realm: while role, or one
+ * that it is a member of, is authorized for it, has a password or an emergency
+ * that has not run out, or is its owner.  An office of the vault is no reason: it
+ * gives no rows.  0: it may not; for tv_vault_before().
+ */
+extern TimestampTz tv_vault_role_trusted_until(Oid role, uint32 realm);
+
+/* The realms whose rows what role owns may be given now; and until when those of all realms. */
+extern Bitmapset *tv_vault_realms_of_role(Oid role);
+extern TimestampTz tv_vault_role_trusted_everywhere_until(Oid role);
+
+/* Has role an office of the vault, or a realm, so that it can change who may do what? */
+extern bool tv_vault_role_governs(Oid role);
 
 /*
  * Has the authenticated user, locked or not, a place in any realm here: what it
@@ -150,8 +178,12 @@ extern void tv_vault_refuse_borrowed(const char *command);
 typedef Oid (*TvBorrower) (void);
 extern void tv_vault_set_borrower(TvBorrower function);
 
-/* Is the function one that a protected relation runs (frozen closure)? */
+/*
+ * Is the function one that a protected relation runs (frozen closure)?  And one
+ * that a relation of the realm runs?
+ */
 extern bool tv_vault_function_frozen(Oid function);
+extern bool tv_vault_function_runs_for(Oid function, uint32 realm);
 
 /*
  * The protected relations (OIDs; a list of the caller's) that an object which
@@ -174,11 +206,11 @@ extern void tv_vault_lock_session(void);
  */
 extern const char *tv_vault_leaves(Oid relid, Oid schema, bool alone);
 
-/* Does the view read a protected relation, itself or through other views? */
-extern bool tv_vault_view_reads(Oid view);
+/* Realms (a set of the caller's) that the view reads, itself or through other views. */
+extern Bitmapset *tv_vault_realms_of_view(Oid view);
 
-/* Do row security policies of the table read one other than the table, themselves or through views? */
-extern bool tv_vault_policies_read(Oid relid);
+/* The same for row security policies of the table; what they read of the table itself does not count. */
+extern Bitmapset *tv_vault_realms_of_policies(Oid relid);
 
 /* A relation was made: if what protects it wants it encrypted, it must be. */
 extern void tv_vault_object_created(Oid relid);

@@ -156,7 +156,7 @@ tv_vault_ask_columns(Oid relid, TvAction action, const Bitmapset *columns, TvAns
 	}
 	if (action == TV_ACTION_SELECT && answer->verdict == TV_ANSWER_ALLOW && !answer->emergency &&
 		target->n_realms == 1 && target->n_rules == 0)
-		tv_vault_local_open(relid, answer->until);
+		tv_vault_local_open(relid, local->policy->realms[target->realms[0]].id, answer->until);
 }
 
 void
@@ -250,6 +250,24 @@ role_uses(const TvPolicy *policy, uint32 realm, Oid role)
 			return true;
 	}
 	return false;
+}
+
+Bitmapset *
+tv_vault_realms_of_owned(Oid role)
+{
+	const TvVaultLocal *local = tv_vault_current();
+	Bitmapset  *realms = NULL;
+
+	if (local->policy == NULL || local->state == TV_VAULT_NONE)
+		return NULL;
+	for (uint32 i = 0; i < local->policy->n_realms; i++)
+	{
+		const TvRealm *realm = &local->policy->realms[i];
+
+		if (realm->mode != TV_MODE_DISABLED && role_uses(local->policy, realm->id, role))
+			realms = bms_add_member(realms, realm->id);
+	}
+	return realms;
 }
 
 void

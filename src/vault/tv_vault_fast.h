@@ -36,6 +36,7 @@ typedef struct TvVaultFast
 	struct
 	{
 		Oid			relid;
+		uint32		realm;		/* its id */
 		TimestampTz until;		/* an unlock ends */
 	}			opened[TV_VAULT_OPEN];
 } TvVaultFast;
@@ -94,16 +95,19 @@ extern bool tv_vault_before(TimestampTz until);
 
 /*
  * Is the answer to "may the session read relid?" known to be that it may, for no
- * emergency's sake, whatever the columns?  false: ask.  What this process has
- * been told of is taken into account, so accept invalidations first where
- * nothing did since the statement began.
+ * emergency's sake, whatever the columns?  Then the id of the only realm that
+ * relid is in; 0: ask.  What this process has been told of is taken into
+ * account, so accept invalidations first where nothing did since the statement
+ * began.
  */
-static inline bool
+static inline uint32
 tv_vault_opens(Oid relid)
 {
+	uint32		slot = relid % TV_VAULT_OPEN;
+
 	return tv_vault_on_anywhere() && tv_vault_fast.open == tv_vault_generation() &&
-		tv_vault_fast.opened[relid % TV_VAULT_OPEN].relid == relid &&
-		tv_vault_before(tv_vault_fast.opened[relid % TV_VAULT_OPEN].until);
+		tv_vault_fast.opened[slot].relid == relid && tv_vault_before(tv_vault_fast.opened[slot].until) ?
+		tv_vault_fast.opened[slot].realm : 0;
 }
 
 #endif							/* TV_VAULT_FAST_H */

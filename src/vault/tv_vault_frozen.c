@@ -4,8 +4,9 @@
  *
  * Whoever replaces a function that an index expression, check, default,
  * generated column, trigger, policy or domain of a protected table calls is
- * handed the table's rows by the server.  From the function, pg_depend is
- * followed to whatever uses it, and from there to the relations that own that.
+ * handed the table's rows by the server: those of its realms.  From the function,
+ * pg_depend is followed to whatever uses it, and from there to the relations that
+ * own that.
  * What a function's body calls by name is not in pg_depend, unless it was
  * written in the standard's form (BEGIN ATOMIC).  What is made by the command
  * at hand counts, hence SnapshotSelf.
@@ -25,6 +26,8 @@ typedef struct Search
 	ObjectAddresses *seen;
 	List	   *queue;			/* of ObjectAddress */
 	List	   *found;			/* OIDs of protected relations */
+	bool		of_realm;		/* only those of realm count */
+	uint32		realm;
 } Search;
 
 static void
@@ -38,7 +41,8 @@ visit(Search *search, Oid class, Oid object)
 	add_exact_object_address(&address, search->seen);
 	if (class == RelationRelationId && tv_vault_protects(object))
 	{
-		search->found = lappend_oid(search->found, object);
+		if (!search->of_realm || tv_vault_in_realm(object, search->realm))
+			search->found = lappend_oid(search->found, object);
 		return;
 	}
 	copy = palloc(sizeof(ObjectAddress));
@@ -79,34 +83,44 @@ visit_owners(Search *search, const ObjectAddress *object)
 
 /* Protected relations that run the object; only the first one unless all. */
 static List *
-search_users(Oid class, Oid start, bool all)
+search_users(Search *search, Oid class, Oid start, bool all)
 {
-	Search		search = {0};
-
-	search.seen = new_object_addresses();
-	visit(&search, class, start);
+	search->seen = new_object_addresses();
+	visit(search, class, start);
 
 	/* the list grows while it is walked */
-	for (int i = 0; i < list_length(search.queue) && (all || search.found == NIL); i++)
+	for (int i = 0; i < list_length(search->queue) && (all || search->found == NIL); i++)
 	{
-		ObjectAddress *object = list_nth(search.queue, i);
+		ObjectAddress *object = list_nth(search->queue, i);
 
-		visit_users(&search, object);
+		visit_users(search, object);
 		if (object->classId != ProcedureRelationId && object->classId != RelationRelationId)
-			visit_owners(&search, object);
+			visit_owners(search, object);
 	}
-	free_object_addresses(search.seen);
-	return search.found;
+	free_object_addresses(search->seen);
+	return search->found;
 }
 
 bool
 tv_vault_function_frozen(Oid function)
 {
-	return tv_vault_on() && search_users(ProcedureRelationId, function, false) != NIL;
+	Search		search = {0};
+
+	return tv_vault_on() && search_users(&search, ProcedureRelationId, function, false) != NIL;
+}
+
+bool
+tv_vault_function_runs_for(Oid function, uint32 realm)
+{
+	Search		search = {.of_realm = true, .realm = realm};
+
+	return tv_vault_on() && search_users(&search, ProcedureRelationId, function, false) != NIL;
 }
 
 List *
 tv_vault_users_of(Oid class, Oid object)
 {
-	return tv_vault_on() ? search_users(class, object, true) : NIL;
+	Search		search = {0};
+
+	return tv_vault_on() ? search_users(&search, class, object, true) : NIL;
 }

@@ -128,8 +128,8 @@ extern void tv_vault_local_settle(void);
 /* Nothing of the policy at hand, which the shared one is, concerns relid. */
 extern void tv_vault_local_ignore(Oid relid);
 
-/* All of it that concerns relid lets the session read, until then. */
-extern void tv_vault_local_open(Oid relid, TimestampTz until);
+/* All of it that concerns relid is that realm, which lets the session read, until then. */
+extern void tv_vault_local_open(Oid relid, uint32 realm, TimestampTz until);
 
 /* What the session may read has changed. */
 extern void tv_vault_local_close(void);
@@ -246,6 +246,11 @@ extern void tv_vault_session_init(void);
  * not sealed.  Nothing if it is gone.
  */
 extern void tv_vault_check_may_join(Oid relid);
+
+/* --- tv_vault_role.c --- */
+
+/* role and all that it is a member of, at any distance. */
+extern List *tv_vault_with_groups(Oid role);
 
 /* --- tv_vault_rule.c --- */
 

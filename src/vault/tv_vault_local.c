@@ -219,7 +219,7 @@ tv_vault_local_ignore(Oid relid)
 }
 
 void
-tv_vault_local_open(Oid relid, TimestampTz until)
+tv_vault_local_open(Oid relid, uint32 realm, TimestampTz until)
 {
 	if (!is_settled() || tv_vault_targets_stale())
 		return;
@@ -227,6 +227,7 @@ tv_vault_local_open(Oid relid, TimestampTz until)
 		memset(tv_vault_fast.opened, 0, sizeof(tv_vault_fast.opened));
 	tv_vault_fast.open = local.generation;
 	tv_vault_fast.opened[relid % TV_VAULT_OPEN].relid = relid;
+	tv_vault_fast.opened[relid % TV_VAULT_OPEN].realm = realm;
 	tv_vault_fast.opened[relid % TV_VAULT_OPEN].until = until;
 }
 

@@ -17,6 +17,7 @@
 #include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_failures.h"
 #include "vault/tv_vault_rights.h"
+#include "vault/tv_vault_trust.h"
 #include "vault/tv_vault_verifier.h"
 
 #define GRANT "GRANT VAULT PASSWORD"
@@ -96,6 +97,7 @@ tv_vault_grant_password(const char *name, const char *role_name, const char *pas
 	Oid			role = tv_vault_find_role(role_name);
 	TimestampTz end = end_of(valid_for);
 	char	   *generated = NULL;
+	bool		known;
 
 	tv_vault_require_owner(realm, GRANT);
 	if (password != NULL)
@@ -106,10 +108,13 @@ tv_vault_grant_password(const char *name, const char *role_name, const char *pas
 		tv_vault_check_status(tv_verifier_generate(generated), "generate a vault password");
 		password = generated;
 	}
+	known = tv_vault_before(tv_vault_role_trusted_until(role, realm->id));
 	store_password(policy, realm->id, role, password, end);
 	tv_vault_attempts_forgive(realm->id, role);
 	tv_vault_audit_change(GRANT, name, role_name);
 	tv_vault_change_done();
+	if (!known)
+		tv_vault_warn_of_role(role, name);
 	return generated;
 }
 

@@ -106,28 +106,28 @@ add_read_by_view(List *relations, Oid view)
 	return relations;
 }
 
-static bool
-reads_realm(List *relations)
+/* Realms of the relations, and of what views among them read. */
+static Bitmapset *
+realms_read(List *relations)
 {
-	bool		found = false;
+	Bitmapset  *realms = NULL;
 
 	/* the list grows while it is walked */
-	for (int i = 0; i < list_length(relations) && !found; i++)
+	for (int i = 0; i < list_length(relations); i++)
 	{
 		Oid			relid = list_nth_oid(relations, i);
 
-		if (tv_vault_protects(relid))
-			found = true;
-		else if (get_rel_relkind(relid) == RELKIND_VIEW)
+		realms = bms_join(realms, tv_vault_realms_of(relid, true));
+		if (get_rel_relkind(relid) == RELKIND_VIEW)
 			relations = add_read_by_view(relations, relid);
 	}
-	return found;
+	return realms;
 }
 
-bool
-tv_vault_view_reads(Oid view)
+Bitmapset *
+tv_vault_realms_of_view(Oid view)
 {
-	return reads_realm(list_make1_oid(view));
+	return realms_read(list_make1_oid(view));
 }
 
 /* --- row security policies --- */
@@ -143,18 +143,18 @@ has_policies(Oid relid)
 	return result;
 }
 
-bool
-tv_vault_policies_read(Oid relid)
+Bitmapset *
+tv_vault_realms_of_policies(Oid relid)
 {
 	Relation	policies;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	List	   *relations = NIL;
-	bool		found;
+	Bitmapset  *realms;
 
 	if (likely(!has_policies(relid)))
-		return false;
+		return NULL;
 	policies = table_open(PolicyRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, NULL, 1, &key);
@@ -162,7 +162,7 @@ tv_vault_policies_read(Oid relid)
 		relations = add_read(relations, PolicyRelationId, ((Form_pg_policy) GETSTRUCT(tuple))->oid);
 	systable_endscan(scan);
 	/* each depends on its own table */
-	found = reads_realm(list_delete_oid(relations, relid));
+	realms = realms_read(list_delete_oid(relations, relid));
 	table_close(policies, AccessShareLock);
-	return found;
+	return realms;
 }

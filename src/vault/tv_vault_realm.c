@@ -65,7 +65,7 @@ tv_vault_create_realm(const TvNewRealm *new)
 	policy->has_admin = true;
 	tv_vault_audit_change("CREATE REALM", new->name, NULL);
 	tv_vault_change_done();
-	tv_vault_warn_of_role(owner);
+	tv_vault_warn_of_role(owner, new->name);
 }
 
 /* Rules ON REALM go with it; emergencies stay, they are to be reviewed. */
@@ -345,7 +345,7 @@ tv_vault_realm_owner(const char *name, const char *owner)
 	realm->owner = tv_vault_find_role(owner);
 	tv_vault_audit_change("ALTER REALM OWNER", name, owner);
 	tv_vault_change_done();
-	tv_vault_warn_of_role(realm->owner);
+	tv_vault_warn_of_role(realm->owner, name);
 }
 
 void
@@ -424,7 +424,7 @@ tv_vault_realm_authorize(const char *name, List *roles)
 		entry->grantor = GetAuthenticatedUserId();
 		entry->granted = GetCurrentTimestamp();
 		tv_vault_audit_change("ALTER REALM AUTHORIZE", name, lfirst(lc));
-		tv_vault_warn_of_role(role);
+		tv_vault_warn_of_role(role, name);
 	}
 	tv_vault_change_done();
 }

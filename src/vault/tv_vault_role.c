@@ -145,9 +145,8 @@ has_place(const TvPolicy *policy, Oid role)
 		emergency_ends(policy, role) > GetCurrentTimestamp();
 }
 
-/* role and all that it is a member of, at any distance. */
-static List *
-with_groups(Oid role)
+List *
+tv_vault_with_groups(Oid role)
 {
 	List	   *roles = list_make1_oid(role);
 
@@ -208,7 +207,7 @@ tv_vault_role_protected(Oid role)
 	local = tv_vault_current();
 	if (local->state == TV_VAULT_LOST)
 		return true;
-	roles = with_groups(role);
+	roles = tv_vault_with_groups(role);
 	foreach(lc, roles)
 	{
 		Oid			one = lfirst_oid(lc);
@@ -219,25 +218,4 @@ tv_vault_role_protected(Oid role)
 			return true;
 	}
 	return have_place_elsewhere(roles);
-}
-
-TimestampTz
-tv_vault_role_trusted_until(Oid role)
-{
-	const TvVaultLocal *local = tv_vault_current();
-	TimestampTz end = 0;
-	ListCell   *lc;
-
-	if (local->policy == NULL || local->state == TV_VAULT_NONE || local->state == TV_VAULT_LOST || !OidIsValid(role))
-		return 0;
-	foreach(lc, with_groups(role))
-	{
-		Oid			one = lfirst_oid(lc);
-
-		if (has_lasting_place(local->policy, one))
-			return DT_NOEND;
-		end = Max(end, password_ends(local->policy, one));
-		end = Max(end, emergency_ends(local->policy, one));
-	}
-	return end;
 }

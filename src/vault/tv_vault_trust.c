@@ -31,7 +31,7 @@
 #include "utils/syscache.h"
 
 #include "base/tv_depend.h"
-#include "vault/tv_vault_internal.h"
+#include "vault/tv_vault_show.h"
 
 /* --- shown --- */
 
@@ -39,6 +39,40 @@ static char *
 relation_name(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+/* Names of realms, if the user may see them all. */
+static char *
+names_of_realms(const Bitmapset *realms)
+{
+	const TvPolicy *policy = tv_vault_shown_policy();
+	StringInfoData names;
+	int			realm = -1;
+
+	initStringInfo(&names);
+	while ((realm = bms_next_member(realms, realm)) >= 0)
+	{
+		const TvRealm *entry = policy ? tv_policy_realm_by_id(policy, realm) : NULL;
+
+		if (entry == NULL || !tv_vault_shows_realm(policy, realm))
+			return NULL;
+		appendStringInfo(&names, "%s%s", names.len ? ", " : "", entry->name);
+	}
+	return names.data;
+}
+
+/* Why are things of owner trusted?  NULL: they are not. */
+static char *
+trust_of_owner(Oid owner)
+{
+	Bitmapset  *realms = tv_vault_realms_of_role(owner);
+	char	   *names;
+
+	if (realms == NULL)
+		return NULL;
+	names = names_of_realms(realms);
+	return names == NULL ? pstrdup("its owner has a place in the vault") :
+		psprintf("its owner has a place in %s %s", bms_membership(realms) == BMS_MULTIPLE ? "realms" : "realm", names);
 }
 
 static char *
@@ -62,8 +96,8 @@ trust_of_function(Oid function)
 	}
 	else if ((users = tv_vault_users_of(ProcedureRelationId, function)) != NIL)
 		reason = psprintf("runs for %s", relation_name(linitial_oid(users)));
-	else if (tv_vault_before(tv_vault_role_trusted_until(form->proowner)))
-		reason = pstrdup("its owner has a place in the vault");
+	else
+		reason = trust_of_owner(form->proowner);
 	ReleaseSysCache(tuple);
 	return reason;
 }
@@ -83,8 +117,7 @@ tv_vault_trust_of(Oid class, Oid object)
 		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
-	return tv_vault_before(tv_vault_role_trusted_until(owner)) && !OidIsValid(getExtensionOfObject(class, object)) ?
-		pstrdup("its owner has a place in the vault") : NULL;
+	return OidIsValid(getExtensionOfObject(class, object)) ? NULL : trust_of_owner(owner);
 }
 
 /* --- a role is given a place --- */
@@ -118,7 +151,7 @@ count_owned(Oid role)
 }
 
 void
-tv_vault_warn_of_role(Oid role)
+tv_vault_warn_of_role(Oid role, const char *realm)
 {
 	int			n = count_owned(role);
 
@@ -126,8 +159,11 @@ tv_vault_warn_of_role(Oid role)
 		return;
 	ereport(WARNING,
 			(errcode(ERRCODE_WARNING),
+			 realm == NULL ?
 			 errmsg("%d functions and views of role \"%s\" are trusted with rows of realms from now on",
-					n, GetUserNameFromId(role, true)),
+					n, GetUserNameFromId(role, true)) :
+			 errmsg("%d functions and views of role \"%s\" are trusted with rows of realm \"%s\" from now on",
+					n, GetUserNameFromId(role, true), realm),
 			 errdetail("They were made before the vault watched over them, perhaps by somebody else."),
 			 errhint("Look through tde_vault.trusted_code.")));
 }

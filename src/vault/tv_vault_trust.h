@@ -13,8 +13,8 @@
  */
 extern char *tv_vault_trust_of(Oid class, Oid object);
 
-/* WARNINGs: role gets a place in the vault; table joins a realm. */
-extern void tv_vault_warn_of_role(Oid role);
+/* WARNINGs: role gets a place in the realm (NULL: in those of a group); table joins one. */
+extern void tv_vault_warn_of_role(Oid role, const char *realm);
 extern void tv_vault_warn_of_table(Oid table);
 
 #endif							/* TV_VAULT_TRUST_H */

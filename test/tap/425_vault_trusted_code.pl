@@ -49,9 +49,12 @@ unlike(run_as('security', q{CALL tde_vault.realm_remove('pii', ARRAY['secret.log
 like(run_as('security', q{CALL tde_vault.realm_authorize('pii', ARRAY['planted']);}), qr/WARNING:.*2 functions and views of role "planted" are trusted/, 'a role is authorized');
 like(run_as('security', q{CALL tde_vault.realm_owner('pii', 'chief');}), qr/WARNING:.*1 functions and views of role "chief" are trusted/, 'a realm gets an owner');
 like(run_as('security', q{CALL tde_vault.create_realm('other', owner => 'chief');}), qr/WARNING:.*role "chief"/, 'a realm is made');
-like(run_as('security', q{GRANT vault_auditor TO chief;}), qr/WARNING:.*role "chief"/, 'an auditor is named');
+unlike(run_as('security', q{GRANT vault_auditor TO chief;}), qr/WARNING/, 'an auditor is named: that is no place in a realm');
 unlike(run_as('security', q{CALL tde_vault.realm_authorize('pii', ARRAY['visitor']);}), qr/WARNING/, 'nobody is');
 unlike(run_as('security', q{CALL tde_vault.create_realm('third', owner => 'security');}), qr/WARNING/, 'a role with nothing');
+like(run_as('security', q{CALL tde_vault.grant_vault_password('other', 'planted', 'a password');}), qr/WARNING:.*2 functions and views of role "planted" are trusted with rows of realm "other"/, 'a password is given');
+unlike(run_as('security', q{CALL tde_vault.grant_vault_password('other', 'planted', 'another one');}), qr/WARNING/, 'another one');
+run_as('security', q{CALL tde_vault.revoke_vault_password('other', 'planted');});
 
 my $trusted = sub {
 	my ($object) = @_;
@@ -61,8 +64,8 @@ my $trusted = sub {
 };
 is($trusted->('stamp()'), 'function|owner|runs for secret.scans|64', 'shown: a trigger\'s');
 is($trusted->('indexed(text)'), 'function|owner|runs for ' . ($node->safe_psql('postgres', q{SELECT 'secret.' || quote_ident(relname) FROM pg_class WHERE relname LIKE 'scans%idx'})) . '|64', 'shown: an index\'s');
-is($trusted->('upper(character varying)'), 'function|planted|its owner has a place in the vault|64', 'shown: a role\'s');
-is($trusted->('view_of_planted'), 'view|planted|its owner has a place in the vault|64', 'shown: a role\'s view');
+is($trusted->('upper(character varying)'), 'function|planted|its owner has a place in realm pii|64', 'shown: a role\'s');
+is($trusted->('view_of_planted'), 'view|planted|its owner has a place in realm pii|64', 'shown: a role\'s view');
 is($trusted->('slipped_in(text)'), 'function|owner|belongs to extension hstore|64', 'shown: what an extension was made to own');
 is($trusted->('nobodys()'), '', 'not shown: what is not trusted');
 is($trusted->('hstore(text,text)'), '', 'nor a module\'s code');
