@@ -396,23 +396,38 @@ typedef enum TvKeyPurpose
 	TV_PURPOSE_AUDIT = 6		/* the chain of the audit log */
 } TvKeyPurpose;
 
+/*
+ * Remembers a context: its owner uses it for one key, version, purpose and
+ * cipher, and sets it to zeros when it is to be for others.
+ */
 typedef struct TvKeyHandle
 {
-	uint32		slot;
-	uint32		stamp;			/* 0: empty */
+	const TvCipherContext *context;
+	uint64		releases;		/* tv_keyring_releases at that time */
 } TvKeyHandle;
 
+/* Starts at 1, and changes whenever this process gives up a context. */
+extern uint64 tv_keyring_releases;
+
+extern const TvCipherContext *tv_keyring_find_context(uint64 id, uint16 epoch,
+													  TvKeyPurpose purpose,
+													  TvCipher cipher,
+													  TvKeyHandle *handle,
+													  TvError *err);
+
 /*
- * A ready context for version epoch of key id, by way of *handle, which
- * remembers where it was found.  The pointer is good until the next call.
- * Opens the key at its provider if nobody did since the server started.
- * NULL with *err set if that fails.  Uses no palloc.
+ * A ready context for version epoch of key id, by way of *handle.  The pointer
+ * is good until the next call.  Opens the key at its provider if nobody did since
+ * the server started.  NULL with *err set if that fails.  Uses no palloc.
  */
-extern const TvCipherContext *tv_keyring_context(uint64 id, uint16 epoch,
-												 TvKeyPurpose purpose,
-												 TvCipher cipher,
-												 TvKeyHandle *handle,
-												 TvError *err);
+static inline const TvCipherContext *
+tv_keyring_context(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher cipher,
+				   TvKeyHandle *handle, TvError *err)
+{
+	if (likely(handle->releases == tv_keyring_releases))
+		return handle->context;
+	return tv_keyring_find_context(id, epoch, purpose, cipher, handle, err);
+}
 
 /* MAC data under the keyring subkey of version epoch of the key. */
 extern TvStatus tv_keyring_mac(uint64 id, uint16 epoch, const uint8 *data, size_t len,

@@ -4,8 +4,9 @@
  *
  * A fixed number of slots, so that a process that touches every table of a
  * large cluster stays small; the one not used for longest (second chance) is
- * wiped to make room.  A handle remembers slot and stamp, so that the hot path
- * is one comparison.
+ * wiped to make room.  A handle remembers the context for as long as none is
+ * wiped, so that the hot path is one comparison; after that, each handle that is
+ * used says so here once.
  */
 #include "keyring/tv_keyring_internal.h"
 
@@ -25,16 +26,16 @@ typedef struct ContextSlot
 	uint8		purpose;
 	uint8		cipher;
 	bool		used;			/* since the clock hand passed */
-	uint32		stamp;			/* 0: free */
 	int32		next;
-	void	   *memory;			/* TvCipherContext or TvHmacKey */
+	void	   *memory;			/* TvCipherContext or TvHmacKey; NULL: free */
 } ContextSlot;
 
 static ContextSlot slots[N_SLOTS];
 static int32 buckets[N_BUCKETS];
 static bool ready = false;
-static uint32 last_stamp = 0;
 static int	hand = 0;
+
+uint64		tv_keyring_releases = 1;
 
 static uint32
 bucket_of(uint64 id, uint16 epoch, uint8 purpose, uint8 cipher)
@@ -56,6 +57,7 @@ release_slot(ContextSlot *slot)
 		tv_cipher_done(slot->memory);
 	tv_secret_free(slot->memory);
 	memset(slot, 0, sizeof(*slot));
+	tv_keyring_releases++;
 }
 
 static ContextSlot *
@@ -66,7 +68,7 @@ take_slot(void)
 		ContextSlot *slot = &slots[hand];
 
 		hand = (hand + 1) % N_SLOTS;
-		if (slot->stamp == 0)
+		if (slot->memory == NULL)
 			return slot;
 		if (slot->used)
 		{
@@ -173,9 +175,6 @@ get_slot(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher cipher, TvError
 	if (build(&fresh, err) != TV_OK)
 		return NULL;
 	slot = take_slot();
-	if (++last_stamp == 0)
-		++last_stamp;
-	fresh.stamp = last_stamp;
 	head = &buckets[bucket_of(id, epoch, purpose, cipher)];
 	fresh.next = *head;
 	*slot = fresh;
@@ -184,22 +183,16 @@ get_slot(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher cipher, TvError
 }
 
 const TvCipherContext *
-tv_keyring_context(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher cipher,
-				   TvKeyHandle *handle, TvError *err)
+tv_keyring_find_context(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher cipher,
+						TvKeyHandle *handle, TvError *err)
 {
-	ContextSlot *slot;
+	ContextSlot *slot = get_slot(id, epoch, purpose, cipher, err);
 
-	if (handle->stamp != 0 && slots[handle->slot].stamp == handle->stamp)
-	{
-		slots[handle->slot].used = true;
-		return slots[handle->slot].memory;
-	}
-	slot = get_slot(id, epoch, purpose, cipher, err);
 	if (slot == NULL)
 		return NULL;
-	handle->slot = slot - slots;
-	handle->stamp = slot->stamp;
-	return slot->memory;
+	handle->context = slot->memory;
+	handle->releases = tv_keyring_releases;
+	return handle->context;
 }
 
 static TvStatus
@@ -240,7 +233,7 @@ tv_keyring_forget_contexts(uint64 id)
 {
 	for (int i = 0; i < N_SLOTS; i++)
 	{
-		if (slots[i].stamp != 0 && slots[i].id == id)
+		if (slots[i].memory != NULL && slots[i].id == id)
 			release_slot(&slots[i]);
 	}
 }

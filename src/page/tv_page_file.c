@@ -219,7 +219,7 @@ tv_page_context(TvPageFile *file, ForkNumber fork, BlockNumber block,
 				uint16 epoch, TvPageIdentity *identity, TvError *err)
 {
 	bool		sidecar = tv_page_version_has_sidecar(file, fork, epoch);
-	TvKeyHandle other = {0, 0};
+	TvKeyHandle other = {0};
 	TvKeyHandle *handle = sidecar ? &file->page_key : &file->tweak_key;
 	const TvCipherContext *context;
 

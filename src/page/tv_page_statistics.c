@@ -64,7 +64,7 @@ become_readable(void)
 {
 	static LocalTransactionId failed = InvalidLocalTransactionId;
 	TvKeyringFile known;
-	TvKeyHandle handle = {0, 0};
+	TvKeyHandle handle = {0};
 	Relation	rel;
 	RelFileNode node;
 	TvError		err;

@@ -49,16 +49,11 @@ tv_wal_file_look_up(TvWalFile *file, const RelFileNode *node, uint32 generation)
 }
 
 const TvCipherContext *
-tv_wal_file_context(TvWalFile *file, TvError *err)
+tv_wal_file_unknown_cipher(const TvWalFile *file, TvError *err)
 {
-	if (unlikely(file->cipher == TV_CIPHER_NONE))
-	{
-		(void) tv_error(err, TV_ERR_VERSION, "keyring names an unknown cipher for file %u/%u/%u",
-						file->node.spcNode, file->node.dbNode, file->node.relNode);
-		return NULL;
-	}
-	return tv_keyring_context(file->key, file->epoch, TV_PURPOSE_WAL,
-							  (TvCipher) file->cipher, &file->handle, err);
+	(void) tv_error(err, TV_ERR_VERSION, "keyring names an unknown cipher for file %u/%u/%u",
+					file->node.spcNode, file->node.dbNode, file->node.relNode);
+	return NULL;
 }
 
 const TvCipherContext *

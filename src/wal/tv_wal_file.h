@@ -58,11 +58,21 @@ tv_wal_known_file(const RelFileNode *node)
 	return file->known ? file : NULL;
 }
 
+/* NULL with *err set. */
+extern const TvCipherContext *tv_wal_file_unknown_cipher(const TvWalFile *file, TvError *err);
+
 /*
  * The context that seals WAL about the file.  Asks the key's provider only if
  * no process did since the server started.  NULL with *err set on failure.
  */
-extern const TvCipherContext *tv_wal_file_context(TvWalFile *file, TvError *err);
+static inline const TvCipherContext *
+tv_wal_file_context(TvWalFile *file, TvError *err)
+{
+	if (unlikely(file->cipher == TV_CIPHER_NONE))
+		return tv_wal_file_unknown_cipher(file, err);
+	return tv_keyring_context(file->key, file->epoch, TV_PURPOSE_WAL,
+							  (TvCipher) file->cipher, &file->handle, err);
+}
 
 /*
  * The context of a record that was sealed under version epoch of key, with

@@ -38,7 +38,7 @@ is_single_piece(const Sealed *s)
 		block->has_image && !block->has_data;
 }
 
-static inline uint8 *
+static pg_attribute_always_inline uint8 *
 block_aad(const DecodedBkpBlock *decoded, uint8 id, uint8 *out)
 {
 	bool		image = decoded->has_image;
