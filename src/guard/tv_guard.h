@@ -24,6 +24,12 @@ extern void tv_guard_init(void);
 extern bool tv_guard_statistics_visible(Oid relid);
 extern bool tv_guard_extended_statistics_visible(Oid statistics);
 
+/*
+ * The session, whose user may, is about to be given the audit log: throw if code
+ * of somebody who may not has a part in that.
+ */
+extern void tv_guard_require_log(void);
+
 /* Throw unless the user wrote that call: what it does uses the user's rights. */
 extern void tv_guard_require_written(const FmgrInfo *flinfo, const char *command);
 

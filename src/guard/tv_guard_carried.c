@@ -20,6 +20,7 @@ static LocalTransactionId touched = InvalidLocalTransactionId;
 /* The realms, and in which transaction. */
 static Bitmapset *carried = NULL;
 static LocalTransactionId carrying = InvalidLocalTransactionId;
+static bool log_carried = false;	/* lines of the audit log, too */
 static uint32 number = 0;		/* moves with the set */
 
 /* The transaction in which the server itself last took a realm's rows in hand. */
@@ -63,10 +64,11 @@ tv_guard_handled(void)
 static inline void
 refresh(void)
 {
-	if (likely(carried == NULL || is_now(carrying) || block_depth > 0))
+	if (likely((carried == NULL && !log_carried) || is_now(carrying) || block_depth > 0))
 		return;
 	bms_free(carried);
 	carried = NULL;
+	log_carried = false;
 }
 
 static void
@@ -90,6 +92,23 @@ tv_guard_carry(uint32 realm)
 }
 
 void
+tv_guard_carry_log(void)
+{
+	refresh();
+	carrying = MyProc->lxid;
+	if (!log_carried)
+		number++;
+	log_carried = true;
+}
+
+bool
+tv_guard_carries_log(void)
+{
+	refresh();
+	return log_carried;
+}
+
+void
 tv_guard_carry_all(const Bitmapset *realms)
 {
 	int			realm = -1;
@@ -110,7 +129,7 @@ bool
 tv_guard_carrying(void)
 {
 	refresh();
-	return carried != NULL;
+	return carried != NULL || log_carried;
 }
 
 void

@@ -182,6 +182,12 @@ has_place(Oid role, uint32 realm)
 }
 
 bool
+tv_guard_trusted_with_log(Oid owner)
+{
+	return owner == GetAuthenticatedUserId() || has_place(owner, TV_REALM_AUDIT_LOG);
+}
+
+bool
 tv_guard_trusted_owner(Oid owner, const Bitmapset *realms)
 {
 	int			realm = -1;
@@ -337,12 +343,14 @@ check_carried(const TvCode *entry)
 
 	serve_those_of_frozen();
 	realms = tv_guard_carried(&number);
-	if (likely(realms == NULL))
+	if (likely(realms == NULL && !tv_guard_carries_log()))
 		return;
 	alone = tv_guard_serving();
 	if (fine[slot].function == entry->function && fine[slot].lxid == MyProc->lxid &&
 		fine[slot].number == number && fine[slot].serving == alone)
 		return;
+	if (tv_guard_carries_log() && !tv_guard_trusted_with_log(entry->owner))
+		tv_guard_refuse_log(entry->function);
 	if (!may_have(entry, realms, alone))
 	{
 		tv_guard_audit_refusal(psprintf("function %s() on rows of a realm", get_func_name(entry->function)));

@@ -78,12 +78,18 @@ extern void tv_guard_touch(void);
 extern void tv_guard_carry(uint32 realm);
 extern void tv_guard_carry_all(const Bitmapset *realms);
 
+/* It was given lines of the audit log: until the transaction ends it has these, too. */
+extern void tv_guard_carry_log(void);
+extern bool tv_guard_carries_log(void);
+
 /*
  * The realms whose rows the session was allowed in the transaction at hand, or
  * the server works on: they may be in whatever is handed to functions.  NULL:
  * none.  Good until the next call; the number moves when the set has grown.
  */
 extern const Bitmapset *tv_guard_carried(uint32 *number);
+
+/* Are there any, or lines of the audit log? */
 extern bool tv_guard_carrying(void);
 
 /* CALL or DO, whose transactions count as one, begins and ends, also by an error. */
@@ -185,6 +191,9 @@ extern const Bitmapset *tv_guard_no_column(void);
  */
 extern bool tv_guard_runs_others(bool any, const Bitmapset *realms);
 
+/* The same with those that bring queries along, for the audit log. */
+extern bool tv_guard_runs_others_for_log(void);
+
 /* COPY TO begins or ends: what is read meanwhile is exported. */
 extern void tv_guard_copying(bool copying);
 
@@ -200,6 +209,11 @@ extern void tv_guard_check_borrowed(const PlannedStmt *stmt, const RangeTblEntry
 
 /* Views, and policies of tables, in a statement with these entries. */
 extern void tv_guard_check_views(const List *rtable);
+
+/* --- tv_guard_log.c --- */
+
+/* The function may not have lines of the audit log: audit, then ERROR. */
+extern void tv_guard_refuse_log(Oid function) pg_attribute_noreturn();
 
 /* --- tv_guard_statistics.c --- */
 
@@ -266,6 +280,9 @@ extern Oid	tv_guard_untrusted_function_of(const Bitmapset *realms);
 /* Is owner the authenticated user, or has a place in all of the realms? */
 extern bool tv_guard_trusted_owner(Oid owner, const Bitmapset *realms);
 
+/* The same for lines of the audit log: or may read it. */
+extern bool tv_guard_trusted_with_log(Oid owner);
+
 /* A function on the stack that is not the user's own, whatever place its owner has. */
 extern Oid	tv_guard_others_function(void);
 
@@ -297,6 +314,9 @@ extern void tv_guard_object_init(void);
 
 /* The relation that an object is on; InvalidOid if it is on none. */
 extern Oid	tv_guard_relation_of(Oid class, Oid object);
+
+/* Is the object one of the extension's own? */
+extern bool tv_guard_is_ours(Oid class, Oid object);
 
 /* Throw if the object is, or is on, one of the extension's own; what: "changing", say. */
 extern void tv_guard_check_ours(Oid class, Oid object, const char *what);

@@ -189,8 +189,8 @@ in_our_script(void)
 	return tv_guard_in_script() && CurrentExtensionObject == our_extension();
 }
 
-static bool
-is_ours(Oid class, Oid object)
+bool
+tv_guard_is_ours(Oid class, Oid object)
 {
 	Oid			extension = our_extension();
 	Oid			schema;
@@ -252,7 +252,7 @@ tv_guard_check_ours(Oid class, Oid object, const char *what)
 		return;
 	/* a rule or a trigger of a view of ours is what auditors are shown */
 	relid = tv_guard_relation_of(class, object);
-	if (!is_ours(class, object) && !(OidIsValid(relid) && is_ours(RelationRelationId, relid)))
+	if (!tv_guard_is_ours(class, object) && !(OidIsValid(relid) && tv_guard_is_ours(RelationRelationId, relid)))
 		return;
 	tv_guard_refuse(psprintf("%s part of extension " OUR_EXTENSION, what),
 					"A vault administrator can switch the vault off: ALTER DATABASE DISABLE DATABASE VAULT.");

@@ -421,6 +421,25 @@ is_trusted(Oid relid, Oid owner, const Bitmapset *realms)
 }
 
 bool
+tv_guard_runs_others_for_log(void)
+{
+	for (Running *one = running; one != NULL; one = one->outer)
+	{
+		const Used *used = used_by(one, false);
+		ListCell   *relid;
+		ListCell   *owner;
+
+		forboth(relid, used->relations, owner, used->owners)
+		{
+			if (!tv_guard_trusted_with_log(lfirst_oid(owner)) &&
+				!tv_guard_is_ours(RelationRelationId, lfirst_oid(relid)))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool
 tv_guard_runs_others(bool any, const Bitmapset *realms)
 {
 	/* COPY: its defaults */

@@ -18,6 +18,7 @@
 #include "audit/tv_audit.h"
 #include "audit/tv_audit_verify.h"
 #include "base/tv_report.h"
+#include "guard/tv_guard.h"
 #include "vault/tv_vault.h"
 
 PG_FUNCTION_INFO_V1(tv_sql_audit_lines);
@@ -129,6 +130,7 @@ tv_sql_audit_lines(PG_FUNCTION_ARGS)
 	TvError		err;
 
 	require_auditor();
+	tv_guard_require_log();
 	SetSingleFuncCall(fcinfo, 0);
 	sink.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	sink.context = AllocSetContextCreate(CurrentMemoryContext, "tde_vault audit line",

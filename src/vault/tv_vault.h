@@ -134,6 +134,12 @@ extern bool tv_vault_role_protected(Oid role);
 #define TV_REALM_UNKNOWN 0
 
 /*
+ * Stands for the audit log, whose lines are given to code as rows are: who may
+ * read it has a place there.  Not in sets.
+ */
+#define TV_REALM_AUDIT_LOG (PG_UINT32_MAX - 1)
+
+/*
  * The realms (a set of the caller's) that relid is in.  simulated: also those
  * that are tried out.
  */

@@ -141,6 +141,15 @@ trusted_until(const TvPolicy *policy, uint32 realm, List *roles)
 	return end;
 }
 
+/* The log is the cluster's, so the role is known by its name, as where the log is read. */
+static bool
+reads_log(Oid role)
+{
+	Oid			auditor = get_role_oid("vault_auditor", true);
+
+	return OidIsValid(auditor) && is_member_of_role_nosuper(role, auditor);
+}
+
 /*
  * Groups are looked up first: that reads catalogs, after which the policy may be
  * another one.
@@ -153,6 +162,8 @@ tv_vault_role_trusted_until(Oid role, uint32 realm)
 
 	if (!OidIsValid(role) || realm == TV_REALM_UNKNOWN)
 		return 0;
+	if (realm == TV_REALM_AUDIT_LOG)
+		return reads_log(role) ? DT_NOEND : 0;
 	roles = tv_vault_with_groups(role);
 	policy = policy_of_places();
 	return policy == NULL ? 0 : trusted_until(policy, realm, roles);
