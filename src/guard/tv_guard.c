@@ -306,6 +306,7 @@ tv_guard_init(void)
 {
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	tv_guard_carried_init();
 	tv_guard_query_init();
 	tv_guard_statistics_init();
 	tv_guard_table_init();

@@ -3,16 +3,43 @@
  *	  Of which realms the transaction at hand has rows.
  *
  * What the session was allowed to read may be in whatever it hands to functions
- * until the transaction ends.
+ * until the transaction ends; also in parameters of a parallel query, so workers
+ * take over what their leader has.
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "postmaster/postmaster.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
 #include "base/tv_hot.h"
+#include "base/tv_shmem.h"
 #include "guard/tv_guard_internal.h"
+
+#define SHOWN_REALMS 10
+
+/*
+ * What a process shows to its workers, who look once, when they begin: by then
+ * what is handed to them has been read.  One for each PGPROC; a page that nobody
+ * uses takes no memory.
+ */
+typedef struct Shown
+{
+	int			pid;			/* another process: nothing of this is the leader's */
+	LocalTransactionId carrying;
+	LocalTransactionId serving;
+	uint32		in_block;
+	uint32		with_log;
+	uint32		n;				/* more than SHOWN_REALMS: who knows which */
+	uint32		realms[SHOWN_REALMS];
+} Shown;
+
+static Shown *all_shown = NULL;
+static bool imported = false;	/* parallel worker: what the leader has is here */
 
 /* The transaction in which a protected relation was last met. */
 static LocalTransactionId touched = InvalidLocalTransactionId;
@@ -33,6 +60,19 @@ static bool handled = false;
  * given to one is carried until the outermost statement ends.
  */
 static int	block_depth = 0;
+
+static Shown *
+own_shown(void)
+{
+	Shown	   *shown = &all_shown[MyProc->pgprocno];
+
+	if (shown->pid != MyProcPid)
+	{
+		memset(shown, 0, sizeof(*shown));
+		shown->pid = MyProcPid;
+	}
+	return shown;
+}
 
 static inline bool
 is_now(LocalTransactionId lxid)
@@ -60,25 +100,67 @@ tv_guard_handled(void)
 
 /* --- the set --- */
 
-/* That of a transaction that is over is forgotten. */
 static inline void
-refresh(void)
+now_carrying(void)
 {
-	if (likely((carried == NULL && !log_carried) || is_now(carrying) || block_depth > 0))
+	if (likely(carrying == MyProc->lxid))
 		return;
-	bms_free(carried);
-	carried = NULL;
-	log_carried = false;
+	carrying = MyProc->lxid;
+	own_shown()->carrying = carrying;
 }
 
 static void
 add(uint32 realm)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	Shown	   *shown = own_shown();
 
 	carried = bms_add_member(carried, realm);
 	MemoryContextSwitchTo(old);
 	number++;
+	if (shown->n < SHOWN_REALMS)
+		shown->realms[shown->n] = realm;
+	pg_write_barrier();
+	shown->n = Min(shown->n, SHOWN_REALMS) + 1;
+}
+
+/* What the leader adds later was not there when this worker was given its parameters. */
+static void
+import_from_leader(void)
+{
+	PGPROC	   *leader = MyProc->lockGroupLeader;
+	const Shown *shown = leader ? &all_shown[leader->pgprocno] : NULL;
+	uint32		n;
+
+	imported = true;
+	if (shown == NULL || shown->pid != leader->pid ||
+		!(shown->in_block || shown->carrying == leader->lxid))
+		return;
+	n = shown->n;
+	pg_read_barrier();
+	for (uint32 i = 0; i < Min(n, SHOWN_REALMS); i++)
+		add(shown->realms[i]);
+	if (n > SHOWN_REALMS)
+		add(TV_REALM_UNKNOWN);
+	log_carried = shown->with_log != 0;
+	carrying = MyProc->lxid;
+	if (shown->serving == leader->lxid)
+		serving = MyProc->lxid;
+}
+
+/* That of a transaction that is over is forgotten. */
+static inline void
+refresh(void)
+{
+	if (unlikely(IsParallelWorker()) && !imported)
+		import_from_leader();
+	if (likely((carried == NULL && !log_carried) || is_now(carrying) || block_depth > 0))
+		return;
+	bms_free(carried);
+	carried = NULL;
+	log_carried = false;
+	own_shown()->n = 0;
+	own_shown()->with_log = 0;
 }
 
 TV_HOT void
@@ -86,7 +168,7 @@ tv_guard_carry(uint32 realm)
 {
 	handled = true;
 	refresh();
-	carrying = MyProc->lxid;
+	now_carrying();
 	if (unlikely(!bms_is_member(realm, carried)))
 		add(realm);
 }
@@ -95,10 +177,11 @@ void
 tv_guard_carry_log(void)
 {
 	refresh();
-	carrying = MyProc->lxid;
+	now_carrying();
 	if (!log_carried)
 		number++;
 	log_carried = true;
+	own_shown()->with_log = 1;
 }
 
 bool
@@ -137,12 +220,14 @@ tv_guard_block_begin(void)
 {
 	refresh();
 	block_depth++;
+	own_shown()->in_block = 1;
 }
 
 void
 tv_guard_block_end(void)
 {
 	block_depth--;
+	own_shown()->in_block = block_depth > 0;
 }
 
 /* --- the server's own work --- */
@@ -160,8 +245,15 @@ tv_guard_serve(Oid relid)
 	bool		before = handled;
 
 	serving = MyProc->lxid;
+	own_shown()->serving = serving;
 	tv_guard_touch();
 	tv_guard_carry_all(realms);
 	handled = before;
 	bms_free(realms);
+}
+
+void
+tv_guard_carried_init(void)
+{
+	all_shown = tv_shmem_region("tde_vault carried", (MAX_BACKENDS + NUM_AUXILIARY_PROCS) * sizeof(Shown), false, NULL);
 }

@@ -106,6 +106,8 @@ extern bool tv_guard_serving(void);
 /* From now on it does, on those of relid, which is protected. */
 extern void tv_guard_serve(Oid relid);
 
+extern void tv_guard_carried_init(void);
+
 /* Was the session ever allowed any?  They may be in its temporary tables, cursors, settings. */
 extern bool tv_guard_handled(void);
 
