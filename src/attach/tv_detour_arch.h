@@ -31,14 +31,13 @@ extern TvStatus tv_detour_arch_plan(const TvDetourRequest *request,
 									TvError *err);
 
 /*
- * Fill a page with the trampoline (if the mode wants one) and, for a near
- * jump, the relay to the replacement.  Fills in detour->trampoline and
- * returns where the patch has to jump to.
+ * Fill the page of a far jump with the trampoline, if the mode wants one, and
+ * fill in detour->trampoline.
  */
-extern const void *tv_detour_arch_fill_page(const TvDetourRequest *request,
-											const TvDetourPlan *plan,
-											unsigned char *page, size_t size,
-											TvDetour *detour);
+extern void tv_detour_arch_fill_page(const TvDetourRequest *request,
+									 const TvDetourPlan *plan,
+									 unsigned char *page, size_t size,
+									 TvDetour *detour);
 
 /*
  * The plan->patch_size bytes that go to plan->patch.  False if destination

@@ -6,6 +6,7 @@
  * first byte of the program changes.
  */
 #include "attach/tv_detour_arch.h"
+#include "attach/tv_relay.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -42,48 +43,57 @@ check_registry(const TvDetourRequest *request, TvError *err)
 	return TV_OK;
 }
 
-/* Plan a near jump if a page can be had near the target, else a far one. */
+/*
+ * Where a near jump leads; *destination stays NULL if no page can be had near
+ * the target.
+ */
 static TvStatus
-plan_with_page(const TvDetourRequest *request, TvDetourPlan *plan,
-			   unsigned char **page, TvError *err)
+make_near(const TvDetourRequest *request, TvDetourPlan *plan, const void **destination,
+		  TvDetour *detour, TvError *err)
 {
-	TvStatus	status;
+	TvRelay		relay;
+	TvStatus	status = tv_detour_arch_plan(request, false, plan, err);
 
-	*page = NULL;
-	if (!request->far_jump)
-	{
-		status = tv_detour_arch_plan(request, false, plan, err);
-		if (status != TV_OK)
-			return status;
-		*page = tv_memory_page_near(request->target);
-		if (*page != NULL)
-			return TV_OK;
-	}
-	status = tv_detour_arch_plan(request, true, plan, err);
 	if (status != TV_OK)
 		return status;
-	*page = tv_memory_page_any();
-	if (*page == NULL)
-		return tv_error(err, TV_ERR_NO_MEMORY,
-						"could not allocate a page for a trampoline");
+	status = tv_relay_make(plan->patch, plan->patch_size, request->mode == TV_DETOUR_CALLABLE,
+						   request->replacement, &relay, err);
+	if (status == TV_ERR_NO_MEMORY)
+		return TV_OK;
+	if (status != TV_OK)
+		return status;
+	detour->trampoline = relay.trampoline;
+	*destination = relay.entry;
 	return TV_OK;
 }
 
-/* Write the page, seal it, and only then lead the function to it. */
+/* A far jump leads to the replacement itself; the trampoline has its own page. */
 static TvStatus
-put_in_place(const TvDetourRequest *request, const TvDetourPlan *plan,
-			 unsigned char *page, TvDetour *detour, TvError *err)
+make_far(const TvDetourRequest *request, TvDetourPlan *plan, const void **destination,
+		 TvDetour *detour, TvError *err)
+{
+	unsigned char *page;
+	TvStatus	status = tv_detour_arch_plan(request, true, plan, err);
+
+	if (status != TV_OK)
+		return status;
+	page = tv_memory_page_any();
+	if (page == NULL)
+		return tv_error(err, TV_ERR_NO_MEMORY,
+						"could not allocate a page for a trampoline");
+	tv_detour_arch_fill_page(request, plan, page, tv_memory_page_size(), detour);
+	*destination = request->replacement;
+	return tv_memory_page_seal(page, err);
+}
+
+/* All else is in place: lead the function there. */
+static TvStatus
+put_in_place(const TvDetourPlan *plan, const void *destination, TvError *err)
 {
 	unsigned char bytes[TV_DETOUR_PATCH_MAX];
-	const void *destination;
 	int			prot;
 	TvStatus	status;
 
-	destination = tv_detour_arch_fill_page(request, plan, page,
-										   tv_memory_page_size(), detour);
-	status = tv_memory_page_seal(page, err);
-	if (status != TV_OK)
-		return status;
 	if (!tv_detour_arch_jump(plan, destination, bytes))
 		return tv_error(err, TV_ERR_INTERNAL,
 						"the trampoline is out of the jump's reach");
@@ -103,8 +113,8 @@ tv_detour_install(const TvDetourRequest *request, TvDetour *detour,
 				  TvError *err)
 {
 	TvDetourPlan plan;
-	unsigned char *page;
-	TvStatus	status;
+	const void *destination = NULL;
+	TvStatus	status = TV_OK;
 
 	memset(detour, 0, sizeof(*detour));
 	if (request->target == NULL || request->replacement == NULL || request->branches == NULL ||
@@ -122,13 +132,15 @@ tv_detour_install(const TvDetourRequest *request, TvDetour *detour,
 		probed = true;
 	}
 
-	status = plan_with_page(request, &plan, &page, err);
-	if (status != TV_OK)
-		return status;
-	status = put_in_place(request, &plan, page, detour, err);
+	if (!request->far_jump)
+		status = make_near(request, &plan, &destination, detour, err);
+	if (status == TV_OK && destination == NULL)
+		status = make_far(request, &plan, &destination, detour, err);
+	if (status == TV_OK)
+		status = put_in_place(&plan, destination, err);
 	if (status != TV_OK)
 	{
-		/* The page stays: in the worst case the function leads there. */
+		/* What was made stays: in the worst case the function leads there. */
 		memset(detour, 0, sizeof(*detour));
 		return status;
 	}

@@ -6,9 +6,10 @@
  *
  *	target:		[endbr64]  jmp relay  int3 ...
  *	page:		relay:		jmp *replacement
- *				trampoline: endbr64  <moved instructions>  jmp *back
+ *				trampoline: endbr64  <moved instructions>  jmp back
  *
- * A far one jumps from the function to the replacement by 64-bit address.
+ * A far one jumps from the function to the replacement by 64-bit address, and
+ * its trampoline jumps back so.
  * The endbr64 of a function stays where it is, so that a detour holds under
  * indirect branch tracking.  Nothing here uses or changes a register.
  */
@@ -197,23 +198,17 @@ tv_detour_arch_plan(const TvDetourRequest *request, bool far_jump,
 }
 
 /*
- * The page's use is bounded: relay 14, endbr64 4, moved instructions below
+ * The page's use is bounded: endbr64 4, moved instructions below
  * TV_DETOUR_PATCH_MAX, jump back 14.  The rest traps.
  */
-const void *
+void
 tv_detour_arch_fill_page(const TvDetourRequest *request,
 						 const TvDetourPlan *plan, unsigned char *page,
 						 size_t size, TvDetour *detour)
 {
-	const void *destination = request->replacement;
 	unsigned char *at = page;
 
 	memset(page, TV_X86_INT3, size);
-	if (!plan->far_jump)
-	{
-		destination = page;
-		at += tv_x86_emit_far_jump(at, request->replacement);
-	}
 	detour->trampoline = NULL;
 	if (request->mode == TV_DETOUR_CALLABLE)
 	{
@@ -222,9 +217,8 @@ tv_detour_arch_fill_page(const TvDetourRequest *request,
 		at += ENDBR64_SIZE;
 		memcpy(at, plan->patch, plan->patch_size);
 		at += plan->patch_size;
-		at += tv_x86_emit_far_jump(at, plan->patch + plan->patch_size);
+		(void) tv_x86_emit_far_jump(at, plan->patch + plan->patch_size);
 	}
-	return destination;
 }
 
 bool

@@ -7,6 +7,7 @@
  * address.
  */
 #include "attach/tv_redirect.h"
+#include "attach/tv_relay.h"
 #include "attach/tv_x86_64.h"
 
 #include <string.h>
@@ -70,7 +71,7 @@ tv_redirect_calls(const TvMemoryRange *function, const void *callee,
 				  const void *replacement, size_t *nsites, TvError *err)
 {
 	unsigned char *sites[SITES_MAX];
-	unsigned char *relay;
+	TvRelay		relay;
 	int32_t		displacement;
 	size_t		i;
 	TvStatus	status;
@@ -82,17 +83,11 @@ tv_redirect_calls(const TvMemoryRange *function, const void *callee,
 	status = tv_memory_probe(err);
 	if (status != TV_OK)
 		return status;
-	relay = tv_memory_page_near(function->start);
-	if (relay == NULL)
-		return tv_error(err, TV_ERR_NO_MEMORY,
-						"could not allocate a page near the server's code");
-	memset(relay, TV_X86_INT3, tv_memory_page_size());
-	(void) tv_x86_emit_far_jump(relay, replacement);
-	status = tv_memory_page_seal(relay, err);
+	status = tv_relay_make(function->start, 0, false, replacement, &relay, err);
 
 	for (i = 0; i < *nsites && status == TV_OK; i++)
 	{
-		if (!tv_x86_displacement(sites[i] + 4, relay, &displacement))
+		if (!tv_x86_displacement(sites[i] + 4, relay.entry, &displacement))
 			return tv_error(err, TV_ERR_INTERNAL,
 							"a relay is out of the call's reach");
 		status = tv_memory_patch(sites[i], &displacement, sizeof(displacement),

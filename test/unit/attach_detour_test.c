@@ -6,6 +6,7 @@
  * bytes that its test is about.
  */
 #include "attach/tv_detour.h"
+#include "attach/tv_relay.h"
 #include "attach/tv_image.h"
 #include "unit.h"
 
@@ -238,6 +239,40 @@ test_arguments(void)
 								 &err) == TV_ERR_VERSION);
 }
 
+static int
+sum(int a, int b)
+{
+	return a + b + 7000;
+}
+
+/* Relays share pages, of which there is one more when one is full. */
+static void
+test_relays(void)
+{
+	uintptr_t	mask = ~(uintptr_t) (tv_memory_page_size() - 1);
+	uintptr_t	last = 0;
+	int			pages = 0;
+	bool		good = true;
+	TvRelay		relay = {0};
+	TvError		err;
+
+	for (int i = 0; i < 200 && good; i++)
+	{
+		int			(*entry) (int a, int b);
+
+		good = tv_relay_make((const unsigned char *) t_plain, 0, false, (const void *) sum, &relay, &err) == TV_OK &&
+			relay.trampoline == NULL;
+		*(const void **) &entry = relay.entry;
+		good = good && call(entry, 1, i) == 7001 + i;
+		pages += ((uintptr_t) relay.entry & mask) != last;
+		last = (uintptr_t) relay.entry & mask;
+	}
+	check_is_code(relay.entry);
+	ok(good && pages > 1 && pages < 10, "200 relays take %d pages", pages);
+	CHECK(tv_relay_make((const unsigned char *) t_plain, 60, true, (const void *) sum, &relay, &err) ==
+		  TV_ERR_INVALID_ARGUMENT);
+}
+
 /* As systemd's MemoryDenyWriteExecute does: nothing becomes executable. */
 static bool
 deny_mprotect_exec(void)
@@ -293,6 +328,7 @@ main(void)
 	test_detour(t_far, SIZE(far), true, 0);
 	test_replace();
 	test_lost_call();
+	test_relays();
 	tv_branches_free(&branches);
 	return unit_done();
 }
