@@ -1,7 +1,7 @@
 /*
  * tv_hot.h
  *	  Which functions every statement passes, also those that we have nothing to
- *	  do with.
+ *	  do with, and what they look at.
  */
 #ifndef TV_HOT_H
 #define TV_HOT_H
@@ -13,5 +13,11 @@
  * lines instead of pushing out the server's.  See decision 0027.
  */
 #define TV_HOT __attribute__((hot))
+
+/*
+ * Variables that they look at: side by side, too, in a section of their own.  A
+ * pointer alone in its cache line costs as much as eight.
+ */
+#define TV_HOT_DATA __attribute__((section("tv_hot_data")))
 
 #endif							/* TV_HOT_H */

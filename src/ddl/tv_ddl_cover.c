@@ -32,11 +32,11 @@
 #include "ddl/tv_ddl_suspect.h"
 
 /* The client's text that is being worked on, and what was taken out of it. */
-static const char *message_text = NULL;
-static bool message_suspect = false;
-static TvDdlHidden *message_hidden = NULL;
+static TV_HOT_DATA const char *message_text = NULL;
+static TV_HOT_DATA bool message_suspect = false;
+static TV_HOT_DATA TvDdlHidden *message_hidden = NULL;
 
-static void (*next_report_activity) (BackendState state, const char *text);
+static TV_HOT_DATA void (*next_report_activity) (BackendState state, const char *text);
 static CachedPlanSource *(*next_create_plan) (RawStmt *raw, const char *text, CommandTag tag);
 static CachedPlanSource *(*next_create_one_shot) (RawStmt *raw, const char *text, CommandTag tag);
 static emit_log_hook_type next_emit_log = NULL;
@@ -87,12 +87,13 @@ static bool
 is_suspect(const char *text)
 {
 	static char harmless[256];
-	size_t		size = strlen(text) + 1;
+	size_t		size;
 
-	if (size <= sizeof(harmless) && memcmp(text, harmless, size) == 0)
+	if (strcmp(text, harmless) == 0)
 		return false;
 	if (tv_ddl_suspect(text))
 		return true;
+	size = strlen(text) + 1;
 	if (size <= sizeof(harmless))
 		memcpy(harmless, text, size);
 	return false;
@@ -106,7 +107,7 @@ report_activity(BackendState state, const char *text)
 	if (state == STATE_RUNNING && text != NULL && text == debug_query_string && serves_client())
 	{
 		message_suspect = is_suspect(text);
-		if (message_suspect)
+		if (unlikely(message_suspect))
 			mask_message(unconstify(char *, text));
 		message_text = text;
 	}

@@ -66,7 +66,7 @@ static struct
 	bool		rowcount;
 }			server_tags[COMMAND_TAG_NEXTTAG];
 
-static CommandTag (*next_create_tag) (Node *tree);
+static TV_HOT_DATA CommandTag (*next_create_tag) (Node *tree);
 static LogStmtLevel (*next_log_level) (Node *tree);
 
 /* The statement inside the wrappings that it has at various stages. */

@@ -49,11 +49,10 @@ typedef struct Frame
 
 static HTAB *originals = NULL;
 static Frame *stack = NULL;
-static int	stack_depth = 0;
+static TV_HOT_DATA int	stack_depth = 0;
 static int	stack_room = 0;
 static int	script_depth = 0;		/* of the stack, where an extension's script began */
 
-static object_access_hook_type next_object_access = NULL;
 static needs_fmgr_hook_type next_needs = NULL;
 static fmgr_hook_type next_fmgr = NULL;
 
@@ -371,16 +370,11 @@ check_carried(const TvCode *entry)
  * An aggregate is not called by the function manager; what it calls may all be
  * the server's own, which nobody asks about.
  */
-static TV_HOT void
-object_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
+void
+tv_guard_function_used(Oid function)
 {
-	TvCode		entry;
+	TvCode		entry = tv_guard_code(function);
 
-	if (next_object_access)
-		next_object_access(access, classId, objectId, subId, arg);
-	if (access != OAT_FUNCTION_EXECUTE || likely(!tv_vault_on_anywhere()) || tv_guard_is_harmless_builtin(objectId))
-		return;
-	entry = tv_guard_code(objectId);
 	refuse_danger(&entry);
 	if (entry.aggregate && entry.foreign && tv_vault_on())
 		check_carried(&entry);
@@ -509,8 +503,6 @@ void
 tv_guard_function_init(void)
 {
 	tv_guard_code_init();
-	next_object_access = object_access_hook;
-	object_access_hook = object_access;
 	next_needs = needs_fmgr_hook;
 	needs_fmgr_hook = needs_hook;
 	next_fmgr = fmgr_hook;

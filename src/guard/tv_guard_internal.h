@@ -306,6 +306,12 @@ extern bool tv_guard_in_script(void);
 extern int	tv_guard_script_begin(void);
 extern void tv_guard_script_end(int before);
 
+/*
+ * A statement calls that function, which is no harmless one of the server's; a
+ * vault is on somewhere.  Throws if it may not.
+ */
+extern void tv_guard_function_used(Oid function);
+
 extern void tv_guard_function_init(void);
 
 /* --- tv_guard_object.c --- */

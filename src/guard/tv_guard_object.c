@@ -54,11 +54,12 @@
 #include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
+#include "guard/tv_guard_utility.h"
 #include "vault/tv_vault_internal.h"
 
 #define OUR_EXTENSION "tde_vault"
 
-static object_access_hook_type next_object_access = NULL;
+static TV_HOT_DATA object_access_hook_type next_object_access = NULL;
 
 /* Relations that this transaction made and that nobody has looked at yet. */
 static List *created = NIL;
@@ -377,10 +378,20 @@ check_constraint(Oid object, bool dropped)
 /* --- events --- */
 
 static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	created = NIL;
+}
+
+static void
 remember_created(Oid relid)
 {
+	static bool registered = false;
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
+	if (!registered)
+		RegisterXactCallback(end_of_transaction, NULL);
+	registered = true;
 	created = lappend_oid(created, relid);
 	MemoryContextSwitchTo(old);
 }
@@ -562,14 +573,10 @@ before_drop(Oid class, Oid object, int column)
 		tv_guard_require(relid, TV_ACTION_ALTER);
 }
 
-static TV_HOT void
-object_access(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
+/* What is made, changed, emptied or dropped. */
+static pg_noinline void
+object_changes(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
 {
-	if (next_object_access)
-		next_object_access(access, class, object, column, arg);
-	if (likely(access == OAT_FUNCTION_EXECUTE || access == OAT_NAMESPACE_SEARCH) ||
-		!tv_vault_on_anywhere() || !IsTransactionState())
-		return;
 	switch (access)
 	{
 		case OAT_POST_CREATE:
@@ -597,16 +604,28 @@ object_access(ObjectAccessType access, Oid class, Oid object, int column, void *
 	}
 }
 
+/* One hook for all of this folder: each function of a query passes it. */
 static TV_HOT void
-end_of_transaction(XactEvent event, void *arg)
+object_access(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
 {
-	created = NIL;
+	if (unlikely(next_object_access != NULL))
+		next_object_access(access, class, object, column, arg);
+	if (likely(access == OAT_FUNCTION_EXECUTE))
+	{
+		if (unlikely(tv_vault_on_anywhere()) && unlikely(!tv_guard_is_harmless_builtin(object)))
+			tv_guard_function_used(object);
+		return;
+	}
+	if (access == OAT_NAMESPACE_SEARCH)
+		return;
+	tv_guard_utility_access(access, class, object, column, arg);
+	if (tv_vault_on_anywhere() && IsTransactionState())
+		object_changes(access, class, object, column, arg);
 }
 
 void
 tv_guard_object_init(void)
 {
-	RegisterXactCallback(end_of_transaction, NULL);
 	next_object_access = object_access_hook;
 	object_access_hook = object_access;
 }

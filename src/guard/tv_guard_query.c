@@ -28,17 +28,17 @@
 #include "base/tv_hot.h"
 #include "guard/tv_guard_internal.h"
 
-static ExecutorCheckPerms_hook_type next_check_perms = NULL;
-static post_parse_analyze_hook_type next_analyze = NULL;
-static ExecutorStart_hook_type next_start = NULL;
-static ExecutorRun_hook_type next_run = NULL;
-static get_relation_info_hook_type next_relation_info = NULL;
-static get_relation_stats_hook_type next_relation_stats = NULL;
+static TV_HOT_DATA ExecutorCheckPerms_hook_type next_check_perms = NULL;
+static TV_HOT_DATA post_parse_analyze_hook_type next_analyze = NULL;
+static TV_HOT_DATA ExecutorStart_hook_type next_start = NULL;
+static TV_HOT_DATA ExecutorRun_hook_type next_run = NULL;
+static TV_HOT_DATA get_relation_info_hook_type next_relation_info = NULL;
+static TV_HOT_DATA get_relation_stats_hook_type next_relation_stats = NULL;
 static get_index_stats_hook_type next_index_stats = NULL;
 
-static const QueryDesc *starting = NULL;
+static TV_HOT_DATA const QueryDesc *starting = NULL;
 static bool copying = false;	/* COPY table TO */
-static int	executor_depth = 0;
+static TV_HOT_DATA int	executor_depth = 0;
 
 /* Relations that a statement uses, and their owners (InvalidOid: who knows). */
 typedef struct Used
@@ -58,7 +58,7 @@ typedef struct Running
 	struct Running *outer;
 } Running;
 
-static Running *running = NULL;
+static TV_HOT_DATA Running *running = NULL;
 
 TV_HOT int
 tv_guard_executor_depth(void)
@@ -205,7 +205,7 @@ columns_of(const RangeTblEntry *rte, TvAction action)
 
 /* --- the server's own catalogs --- */
 
-static bool
+static pg_noinline bool
 check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
 {
 	const PlannedStmt *stmt = statement_of(rtable);
@@ -230,7 +230,7 @@ check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool repo
 	return true;
 }
 
-static bool
+static TV_HOT pg_noinline bool
 check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
 {
 	const PlannedStmt *stmt = statement_of(rtable);

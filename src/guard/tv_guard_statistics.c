@@ -33,7 +33,7 @@
 #include "guard/tv_guard.h"
 #include "guard/tv_guard_internal.h"
 
-static get_relation_info_hook_type next_relation_info = NULL;
+static TV_HOT_DATA get_relation_info_hook_type next_relation_info = NULL;
 
 static Oid
 toast_of(Oid catalog)

@@ -13,7 +13,6 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
@@ -38,7 +37,6 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "base/tv_settings.h"
 #include "guard/tv_guard_upgrade.h"
@@ -61,7 +59,6 @@ static Oid	template_database = InvalidOid;
 static Oid	created_database = InvalidOid;
 
 static ProcessUtility_hook_type next_utility = NULL;
-static object_access_hook_type next_object_access = NULL;
 
 static bool
 is_encrypted_table(Oid relid)
@@ -542,16 +539,11 @@ refuse_plaintext(Relation rel)
 			 errhint("Create it with USING " HEAP_AM_NAME ", or set default_table_access_method to " HEAP_AM_NAME ".")));
 }
 
-static TV_HOT void
-guard_object_access(ObjectAccessType access, Oid classId, Oid objectId,
-					int subId, void *arg)
+void
+tv_guard_utility_access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
 	Relation	rel;
 
-	if (next_object_access)
-		next_object_access(access, classId, objectId, subId, arg);
-	if (likely(access == OAT_FUNCTION_EXECUTE || access == OAT_NAMESPACE_SEARCH))
-		return;
 	if (access == OAT_DROP && classId == TableSpaceRelationId)
 		tv_tablespace_release(objectId);
 	/* however it is dropped: DROP OWNED BY, too */
@@ -582,7 +574,5 @@ tv_guard_utility_init(void)
 {
 	next_utility = ProcessUtility_hook ? ProcessUtility_hook : standard_ProcessUtility;
 	ProcessUtility_hook = guard_utility;
-	next_object_access = object_access_hook;
-	object_access_hook = guard_object_access;
 	tv_guard_upgrade_init();
 }

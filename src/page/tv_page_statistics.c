@@ -53,11 +53,11 @@ tv_statistics_seal(bool seal)
 
 /* --- while the key is away ----------------------------------------------------- */
 
-static get_relation_stats_hook_type next_relation_stats = NULL;
+static TV_HOT_DATA get_relation_stats_hook_type next_relation_stats = NULL;
 static get_index_stats_hook_type next_index_stats = NULL;
-static get_attavgwidth_hook_type next_average_width = NULL;
+static TV_HOT_DATA get_attavgwidth_hook_type next_average_width = NULL;
 
-static bool readable = false;
+static TV_HOT_DATA bool readable = false;
 
 static bool
 become_readable(void)

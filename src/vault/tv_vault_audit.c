@@ -16,8 +16,16 @@
 
 #include "base/tv_hot.h"
 #include "base/tv_settings.h"
+#include "vault/tv_vault_internal.h"
 
 static int	n_changes = 0;		/* of this transaction */
+
+static void
+note_change(void)
+{
+	n_changes++;
+	tv_vault_at_end = true;
+}
 
 void
 tv_vault_audit_change(const char *command, const char *realm, const char *object)
@@ -29,7 +37,7 @@ tv_vault_audit_change(const char *command, const char *realm, const char *object
 	event.action = command;
 	event.reason = "in force when the transaction commits";
 	tv_audit(&event, true);
-	n_changes++;
+	note_change();
 }
 
 void
@@ -133,7 +141,7 @@ tv_vault_audit_emergency(const char *step, const TvEmergency *emergency, const c
 	event.detail = detail.data;
 	tv_audit(&event, true);
 	pfree(detail.data);
-	n_changes++;
+	note_change();
 }
 
 void
@@ -145,7 +153,7 @@ tv_vault_audit_recovery(const char *admin)
 	event.action = "RECOVER VAULT ADMIN";
 	event.reason = "recovery shares";
 	tv_audit(&event, true);
-	n_changes++;
+	note_change();
 }
 
 /* --- answers --- */

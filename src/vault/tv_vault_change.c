@@ -37,6 +37,8 @@ static Saved *saved = NULL;
 static bool dirty = false;
 static bool written = false;
 
+TV_HOT_DATA bool tv_vault_at_end = false;
+
 static void
 out_of_memory(void)
 {
@@ -126,6 +128,7 @@ tv_vault_change_begin(const char *command, bool create)
 		tv_vault_local_replace(working);
 	}
 	dirty = true;
+	tv_vault_at_end = true;
 	return working;
 }
 
@@ -197,8 +200,8 @@ put_back(void)
 	}
 }
 
-static TV_HOT void
-transaction_ends(XactEvent event, void *arg)
+static void
+end_changes(XactEvent event)
 {
 	uint64		number;
 	TvError		err;
@@ -246,6 +249,27 @@ transaction_ends(XactEvent event, void *arg)
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot PREPARE a transaction that has changed the vault"),
 					 errhint("COMMIT it instead.")));
+			break;
+		default:
+			break;
+	}
+}
+
+static TV_HOT void
+transaction_ends(XactEvent event, void *arg)
+{
+	if (likely(!tv_vault_at_end))
+		return;
+	end_changes(event);
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			tv_vault_local_end();
+			tv_vault_at_end = false;
 			break;
 		default:
 			break;

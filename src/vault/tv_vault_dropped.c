@@ -27,7 +27,6 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "vault/tv_vault_audit.h"
 
@@ -98,6 +97,7 @@ note(Oid oid, TvObjectKind kind)
 	entry->oid = oid;
 	entry->kind = kind;
 	dropped = lappend(dropped, entry);
+	tv_vault_at_end = true;
 	MemoryContextSwitchTo(old);
 }
 
@@ -148,7 +148,7 @@ is_gone(const Dropped *entry)
 								  ObjectIdGetDatum(entry->oid));
 }
 
-TV_HOT void
+void
 tv_vault_dropped_prepare(void)
 {
 	const TvVaultLocal *local;
@@ -175,7 +175,7 @@ tv_vault_dropped_prepare(void)
 		tv_vault_dropped_forget();
 }
 
-TV_HOT uint64
+uint64
 tv_vault_dropped_commit(void)
 {
 	uint64		number = 0;
@@ -189,7 +189,7 @@ tv_vault_dropped_commit(void)
 	return number;
 }
 
-TV_HOT void
+void
 tv_vault_dropped_forget(void)
 {
 	tv_policy_free(without);

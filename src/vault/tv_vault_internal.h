@@ -140,6 +140,9 @@ extern const TvRealmCache *tv_vault_realm_access(const TvVaultLocal *local, uint
 /* Is the authenticated user that role or a member, superuser or not? */
 extern bool tv_vault_has_role(Oid role);
 
+/* The transaction has ended: names that answers pointed to are not needed any more. */
+extern void tv_vault_local_end(void);
+
 extern void tv_vault_local_init(void);
 
 /* --- tv_vault_closure.c --- */
@@ -188,6 +191,12 @@ extern bool tv_vault_change_possible(void);
 
 /* The policy has been changed. Throws when out of memory. */
 extern void tv_vault_change_done(void);
+
+/*
+ * The end of the transaction concerns the vault; set by whatever is to be done
+ * or undone then, and false again after it.
+ */
+extern bool tv_vault_at_end;
 
 extern void tv_vault_change_init(void);
 

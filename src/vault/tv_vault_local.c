@@ -48,10 +48,11 @@ retire(TvPolicy *policy)
 	entry->policy = policy;
 	entry->next = retired;
 	retired = entry;
+	tv_vault_at_end = true;
 }
 
-static void
-free_retired(void)
+void
+tv_vault_local_end(void)
 {
 	Retired    *entry;
 
@@ -323,23 +324,6 @@ roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 	tv_vault_local_close();
 }
 
-static TV_HOT void
-end_of_transaction(XactEvent event, void *arg)
-{
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-		case XACT_EVENT_PARALLEL_COMMIT:
-		case XACT_EVENT_PARALLEL_ABORT:
-			free_retired();
-			break;
-		default:
-			break;
-	}
-}
-
 /*
  * Callbacks are registered in the postmaster and inherited: those of a
  * session's start would be too late for its first statement.
@@ -347,7 +331,6 @@ end_of_transaction(XactEvent event, void *arg)
 void
 tv_vault_local_init(void)
 {
-	RegisterXactCallback(end_of_transaction, NULL);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, roles_changed, (Datum) 0);
 }

@@ -9,6 +9,7 @@
 
 #include "storage/ipc.h"
 
+#include "base/tv_hot.h"
 #include "base/tv_shmem.h"
 
 #define MAX_DATABASES 1024
@@ -21,7 +22,7 @@ typedef struct VaultShared
 } VaultShared;
 
 static VaultShared *shared = NULL;
-TvVaultPulse *tv_vault_pulse = NULL;
+TV_HOT_DATA TvVaultPulse *tv_vault_pulse = NULL;
 
 /*
  * After a crash of another process the postmaster gives shared memory back, and
