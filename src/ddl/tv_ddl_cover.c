@@ -79,23 +79,24 @@ mask_message(char *text)
 	debug_query_string = text;
 }
 
-/*
- * The text that was found to be harmless last: those of prepared statements
- * come again and again.
- */
+/* The text that was found to be harmless last: those of prepared statements come again and again. */
+static char harmless[256] pg_attribute_aligned(64);
+static TV_HOT_DATA size_t harmless_size = 0;
+
 static bool
 is_suspect(const char *text)
 {
-	static char harmless[256];
-	size_t		size;
+	size_t		size = strlen(text) + 1;
 
-	if (strcmp(text, harmless) == 0)
+	if (size == harmless_size && memcmp(text, harmless, size) == 0)
 		return false;
 	if (tv_ddl_suspect(text))
 		return true;
-	size = strlen(text) + 1;
 	if (size <= sizeof(harmless))
+	{
 		memcpy(harmless, text, size);
+		harmless_size = size;
+	}
 	return false;
 }
 

@@ -176,6 +176,15 @@ enforce(const TvAnswer *answer, Oid relid, TvAction action)
 	tv_vault_enforce(answer, tv_guard_name(relid), action);
 }
 
+TV_HOT bool
+tv_guard_reads_unaudited(Oid relid)
+{
+	if (tv_setting_audit_realm_reads || tv_guard_audits_entries())
+		return false;
+	hear_of_roles();
+	return tv_guard_reads(relid);
+}
+
 TV_HOT void
 tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns)
 {

@@ -183,30 +183,30 @@ tv_guard_code(Oid function)
 	return result;
 }
 
+/* By function; of those in fmgr_builtins[], all of which have such OIDs. */
+static uint8 dangerous[FirstGenbkiObjectId / 8 + 1];
+
 /* Pinned ones are in the server's language "internal", and the same everywhere. */
 TV_HOT bool
 tv_guard_is_harmless_builtin(Oid function)
 {
-	static uint8 dangerous[FirstGenbkiObjectId / 8 + 1];
-	static bool ready = false;
+	return function < FirstGenbkiObjectId && (dangerous[function / 8] & (1 << (function % 8))) == 0;
+}
 
-	if (function >= FirstGenbkiObjectId)
-		return false;
-	for (int i = 0; !ready && i < lengthof(internal_functions); i++)
+static void
+find_dangerous_builtins(void)
+{
+	for (int f = 0; f < fmgr_nbuiltins; f++)
 	{
-		for (int f = 0; f < fmgr_nbuiltins; f++)
-		{
-			if (strcmp(fmgr_builtins[f].funcName, internal_functions[i]) == 0)
-				dangerous[fmgr_builtins[f].foid / 8] |= 1 << (fmgr_builtins[f].foid % 8);
-		}
+		if (is_internal_danger(fmgr_builtins[f].funcName))
+			dangerous[fmgr_builtins[f].foid / 8] |= 1 << (fmgr_builtins[f].foid % 8);
 	}
-	ready = true;
-	return (dangerous[function / 8] & (1 << (function % 8))) == 0;
 }
 
 void
 tv_guard_code_init(void)
 {
+	find_dangerous_builtins();
 	CacheRegisterSyscacheCallback(PROCOID, forget_known, (Datum) 0);
 	CacheRegisterSyscacheCallback(LANGOID, forget_known, (Datum) 0);
 }

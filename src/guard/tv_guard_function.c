@@ -49,7 +49,7 @@ typedef struct Frame
 
 static HTAB *originals = NULL;
 static Frame *stack = NULL;
-static TV_HOT_DATA int	stack_depth = 0;
+TV_HOT_DATA int tv_guard_stack_depth = 0;
 static int	stack_room = 0;
 static int	script_depth = 0;		/* of the stack, where an extension's script began */
 
@@ -223,7 +223,7 @@ needs_hook(Oid function)
 static void
 push(Oid function, Oid owner, bool told)
 {
-	if (stack_depth == stack_room)
+	if (tv_guard_stack_depth == stack_room)
 	{
 		int			room = Max(32, stack_room * 2);
 
@@ -231,16 +231,16 @@ push(Oid function, Oid owner, bool told)
 			repalloc(stack, room * sizeof(Frame));
 		stack_room = room;
 	}
-	stack[stack_depth].function = function;
-	stack[stack_depth].owner = owner;
-	stack[stack_depth++].told = told;
+	stack[tv_guard_stack_depth].function = function;
+	stack[tv_guard_stack_depth].owner = owner;
+	stack[tv_guard_stack_depth++].told = told;
 }
 
 static void
 pop(Oid function)
 {
-	if (stack_depth > 0 && stack[stack_depth - 1].function == function)
-		stack_depth--;
+	if (tv_guard_stack_depth > 0 && stack[tv_guard_stack_depth - 1].function == function)
+		tv_guard_stack_depth--;
 }
 
 /* Nobody owns what a stored expression tells a function to do. */
@@ -259,7 +259,7 @@ tv_guard_end_told(Oid function)
 bool
 tv_guard_is_told(void)
 {
-	for (int i = stack_depth - 1; i >= 0; i--)
+	for (int i = tv_guard_stack_depth - 1; i >= 0; i--)
 	{
 		if (stack[i].told)
 			return true;
@@ -292,7 +292,7 @@ serve_those_of_frozen(void)
 {
 	if (likely(!IsParallelWorker()) || (MyProc->statusFlags & PROC_IN_VACUUM) == 0 || tv_guard_serving())
 		return;
-	for (int i = 0; i < stack_depth; i++)
+	for (int i = 0; i < tv_guard_stack_depth; i++)
 	{
 		ListCell   *lc;
 
@@ -447,7 +447,7 @@ call_hook(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 Oid
 tv_guard_others_function(void)
 {
-	for (int i = stack_depth - 1; i >= 0; i--)
+	for (int i = tv_guard_stack_depth - 1; i >= 0; i--)
 	{
 		if (stack[i].owner != GetAuthenticatedUserId())
 			return stack[i].function;
@@ -455,10 +455,10 @@ tv_guard_others_function(void)
 	return InvalidOid;
 }
 
-TV_HOT Oid
-tv_guard_untrusted_function(uint32 realm)
+Oid
+tv_guard_untrusted_on_stack(uint32 realm)
 {
-	for (int i = stack_depth - 1; i >= 0; i--)
+	for (int i = tv_guard_stack_depth - 1; i >= 0; i--)
 	{
 		if (stack[i].owner != GetAuthenticatedUserId() && !has_place(stack[i].owner, realm) &&
 			!tv_vault_function_runs_for(stack[i].function, realm))
@@ -481,7 +481,7 @@ tv_guard_untrusted_function_of(const Bitmapset *realms)
 bool
 tv_guard_in_script(void)
 {
-	return creating_extension && stack_depth == script_depth;
+	return creating_extension && tv_guard_stack_depth == script_depth;
 }
 
 int
@@ -489,7 +489,7 @@ tv_guard_script_begin(void)
 {
 	int			before = script_depth;
 
-	script_depth = stack_depth;
+	script_depth = tv_guard_stack_depth;
 	return before;
 }
 

@@ -34,6 +34,12 @@ extern void tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset
  */
 extern bool tv_guard_reads(Oid relid);
 
+/*
+ * The same when memberships have been looked at, if such a read needs no audit
+ * record either.  false: ask with tv_guard_require_columns().
+ */
+extern bool tv_guard_reads_unaudited(Oid relid);
+
 /* The same without an audit record of what is allowed; command rules count if rules. */
 extern void tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rules);
 
@@ -209,7 +215,7 @@ extern void tv_guard_query_init(void);
 /* An entry of the statement (NULL: no plan), if a rule or view brings it along. */
 extern void tv_guard_check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte);
 
-/* Views, and policies of tables, in a statement with these entries. */
+/* Views, and policies of tables, in a statement with these entries, more than one. */
 extern void tv_guard_check_views(const List *rtable);
 
 /* --- tv_guard_log.c --- */
@@ -270,14 +276,23 @@ extern void tv_guard_code_init(void);
 
 /* --- tv_guard_function.c --- */
 
+/* Functions on the stack that are watched. */
+extern int	tv_guard_stack_depth;
+
 /*
  * A function on the stack that rows of the realm (of one of them) must not be
  * given to, or InvalidOid: its owner is neither the authenticated user nor a role
  * with a place in it, no table of it runs the function, and it is not part of the
  * server or an extension.
  */
-extern Oid	tv_guard_untrusted_function(uint32 realm);
+extern Oid	tv_guard_untrusted_on_stack(uint32 realm);
 extern Oid	tv_guard_untrusted_function_of(const Bitmapset *realms);
+
+static inline Oid
+tv_guard_untrusted_function(uint32 realm)
+{
+	return likely(tv_guard_stack_depth == 0) ? InvalidOid : tv_guard_untrusted_on_stack(realm);
+}
 
 /* Is owner the authenticated user, or has a place in all of the realms? */
 extern bool tv_guard_trusted_owner(Oid owner, const Bitmapset *realms);

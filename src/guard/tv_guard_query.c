@@ -253,16 +253,20 @@ check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report
 	return true;
 }
 
-static TV_HOT bool
-check_perms(List *rtable, bool report)
+/* Does a query that is being started only read the entry, in its user's own name, for its client? */
+static inline bool
+only_reads(const List *rtable, const RangeTblEntry *rte)
+{
+	return rte->requiredPerms == ACL_SELECT && !OidIsValid(rte->checkAsUser) &&
+		statement_of(rtable) != NULL && !is_export(starting);
+}
+
+static TV_HOT pg_noinline bool
+check_entries(List *rtable, bool report)
 {
 	Index		rti = 0;
 	ListCell   *lc;
 
-	if (next_check_perms && !next_check_perms(rtable, report))
-		return false;
-	if (likely(!tv_vault_on_anywhere()))
-		return true;
 	foreach(lc, rtable)
 	{
 		RangeTblEntry *rte = lfirst(lc);
@@ -277,38 +281,37 @@ check_perms(List *rtable, bool report)
 		}
 		else if (likely(tv_vault_ignores(rte->relid)) && !tv_guard_audits_entries())
 			continue;
-		else if (tv_vault_on() && !check_entry(rtable, rti, rte, report))
+		else if (tv_vault_on() && !(report && only_reads(rtable, rte) && tv_guard_reads_unaudited(rte->relid)) &&
+				 !check_entry(rtable, rti, rte, report))
 			return false;
 	}
-	if (report && tv_vault_on())
+	/* one table: it is the realm's, or there is none */
+	if (unlikely(list_length(rtable) > 1) && report && tv_vault_on())
 		tv_guard_check_views(rtable);
 	return true;
 }
 
+static TV_HOT bool
+check_perms(List *rtable, bool report)
+{
+	if (unlikely(next_check_perms != NULL) && !next_check_perms(rtable, report))
+		return false;
+	return likely(!tv_vault_on_anywhere()) || check_entries(rtable, report);
+}
+
 /* --- executor --- */
 
-static TV_HOT void
-executor_start(QueryDesc *query, int eflags)
+static TV_HOT pg_noinline void
+start_watched(QueryDesc *query, int eflags)
 {
 	const QueryDesc *before = starting;
 	int			depth = executor_depth;
 
-	if (likely(!tv_vault_on_anywhere()))
-	{
-		if (next_start)
-			next_start(query, eflags);
-		else
-			standard_ExecutorStart(query, eflags);
-		return;
-	}
 	starting = query;
 	executor_depth++;
 	PG_TRY();
 	{
-		if (next_start)
-			next_start(query, eflags);
-		else
-			standard_ExecutorStart(query, eflags);
+		next_start(query, eflags);
 	}
 	PG_FINALLY();
 	{
@@ -316,6 +319,16 @@ executor_start(QueryDesc *query, int eflags)
 		executor_depth = depth;
 	}
 	PG_END_TRY();
+}
+
+/* Short, for those who have no vault. */
+static TV_HOT void
+executor_start(QueryDesc *query, int eflags)
+{
+	if (likely(!tv_vault_on_anywhere()))
+		next_start(query, eflags);
+	else
+		start_watched(query, eflags);
 }
 
 /* The session may have lost what it had when the query was started. */
@@ -348,15 +361,6 @@ tv_guard_check_fetch(const FetchStmt *stmt)
 		return;
 	foreach(lc, portal->stmts)
 		check_again(lfirst(lc));
-}
-
-static void
-run_next(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
-{
-	if (next_run)
-		next_run(query, direction, count, execute_once);
-	else
-		standard_ExecutorRun(query, direction, count, execute_once);
 }
 
 /* Nobody watches over defaults and checks, which what is written to has, whoever owns it. */
@@ -460,23 +464,18 @@ tv_guard_runs_others(bool any, const Bitmapset *realms)
 	return false;
 }
 
-static TV_HOT void
-executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+static TV_HOT pg_noinline void
+run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
 	Running		now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
 	int			before = executor_depth;
 
-	if (likely(!tv_vault_on()))
-	{
-		run_next(query, direction, count, execute_once);
-		return;
-	}
 	check_again(query->plannedstmt);
 	executor_depth++;
 	running = &now;
 	PG_TRY();
 	{
-		run_next(query, direction, count, execute_once);
+		next_run(query, direction, count, execute_once);
 	}
 	PG_FINALLY();
 	{
@@ -484,6 +483,15 @@ executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 		running = now.outer;
 	}
 	PG_END_TRY();
+}
+
+static TV_HOT void
+executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+{
+	if (likely(!tv_vault_on()))
+		next_run(query, direction, count, execute_once);
+	else
+		run_watched(query, direction, count, execute_once);
 }
 
 /* --- planner --- */
@@ -566,9 +574,9 @@ tv_guard_query_init(void)
 	ExecutorCheckPerms_hook = check_perms;
 	next_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = analyzed;
-	next_start = ExecutorStart_hook;
+	next_start = ExecutorStart_hook ? ExecutorStart_hook : standard_ExecutorStart;
 	ExecutorStart_hook = executor_start;
-	next_run = ExecutorRun_hook;
+	next_run = ExecutorRun_hook ? ExecutorRun_hook : standard_ExecutorRun;
 	ExecutorRun_hook = executor_run;
 	next_relation_info = get_relation_info_hook;
 	get_relation_info_hook = relation_info;

@@ -92,9 +92,6 @@ tv_guard_check_views(const List *rtable)
 	ListCell   *lc;
 	Bitmapset  *realms = NULL;
 
-	/* one table: it is the realm's, or there is none */
-	if (likely(list_length(rtable) < 2))
-		return;
 	foreach(lc, rtable)
 	{
 		const RangeTblEntry *rte = lfirst(lc);
