@@ -409,6 +409,13 @@ typedef struct TvKeyHandle
 /* Starts at 1, and changes whenever this process gives up a context. */
 extern uint64 tv_keyring_releases;
 
+/* Is the context that the handle remembers still there? */
+static inline bool
+tv_keyring_has_context(const TvKeyHandle *handle)
+{
+	return handle->releases == tv_keyring_releases;
+}
+
 extern const TvCipherContext *tv_keyring_find_context(uint64 id, uint16 epoch,
 													  TvKeyPurpose purpose,
 													  TvCipher cipher,
@@ -424,7 +431,7 @@ static inline const TvCipherContext *
 tv_keyring_context(uint64 id, uint16 epoch, TvKeyPurpose purpose, TvCipher cipher,
 				   TvKeyHandle *handle, TvError *err)
 {
-	if (likely(handle->releases == tv_keyring_releases))
+	if (likely(tv_keyring_has_context(handle)))
 		return handle->context;
 	return tv_keyring_find_context(id, epoch, purpose, cipher, handle, err);
 }

@@ -11,117 +11,7 @@
 #include "wal/tv_wal_file.h"
 #include "wal/tv_wal_nonce.h"
 #include "wal/tv_wal_record.h"
-
-/* A record as it is being opened. */
-typedef struct Sealed
-{
-	DecodedXLogRecord *record;
-	TvWalTrailer *trailer;
-	uint32		main_len;		/* without the trailer */
-	TvWalFile  *file;			/* the first one with a key: as tv_wal_seal.c, sealed_file() */
-	const TvCipherContext *context;
-	const uint8 *sealed;		/* all parts, one after the other */
-	uint8	   *payload;		/* where to decrypt them, may be the same */
-	size_t		len;
-	size_t		aad_len;
-	uint8		blocks;
-	uint8		aad[TV_WAL_AAD_MAX];
-} Sealed;
-
-/* A page image and nothing else is in one piece already. */
-static inline bool
-is_single_piece(const Sealed *s)
-{
-	const DecodedBkpBlock *block = &s->record->blocks[0];
-
-	return s->main_len == 0 && s->record->max_block_id == 0 && block->in_use &&
-		block->has_image && !block->has_data;
-}
-
-static pg_attribute_always_inline uint8 *
-block_aad(const DecodedBkpBlock *decoded, uint8 id, uint8 *out)
-{
-	bool		image = decoded->has_image;
-	TvWalBlock	block = {
-		.id = id,
-		.flags = decoded->flags,
-		.data_len = decoded->data_len,
-		/* without an image, what is there is left from another record */
-		.image_info = image ? decoded->bimg_info : 0,
-		.image_len = image ? decoded->bimg_len : 0,
-		.hole_offset = image ? decoded->hole_offset : 0,
-		.hole_length = image ? decoded->hole_length : 0,
-		.tablespace = decoded->rnode.spcNode,
-		.database = decoded->rnode.dbNode,
-		.relation = decoded->rnode.relNode,
-		.block = decoded->blkno
-	};
-
-	return tv_wal_aad_block(&block, out);
-}
-
-/*
- * Fill s from the record's blocks and main data, in the order of its bytes
- * (xlogreader.c, DecodeXLogRecord).  One pass, for this is done for each record.
- * The payload has room, for no record has more in its parts than in all.
- */
-static pg_attribute_always_inline void
-take_parts(Sealed *s)
-{
-	const DecodedXLogRecord *record = s->record;
-	bool		single = is_single_piece(s);
-	uint8	   *aad = s->aad + TV_WAL_AAD_HEAD_LEN;
-	uint8	   *pos = s->payload;
-
-	s->blocks = 0;
-	s->file = NULL;
-	for (int i = 0; i <= record->max_block_id; i++)
-	{
-		const DecodedBkpBlock *block = &record->blocks[i];
-
-		if (!block->in_use)
-			continue;
-		s->blocks++;
-		aad = block_aad(block, i, aad);
-		if (s->file == NULL)
-			s->file = tv_wal_known_file(&block->rnode);
-		if (block->has_image)
-		{
-			if (!single)
-				memcpy(pos, block->bkp_image, block->bimg_len);
-			pos += block->bimg_len;
-		}
-		if (block->has_data)
-		{
-			memcpy(pos, block->data, block->data_len);
-			pos += block->data_len;
-		}
-	}
-	if (s->main_len > 0)
-		memcpy(pos, record->main_data, s->main_len);
-	s->len = pos + s->main_len - s->payload;
-	s->aad_len = aad - s->aad;
-	s->sealed = single ? (const uint8 *) record->blocks[0].bkp_image : s->payload;
-}
-
-static void
-put_aad_head(Sealed *s)
-{
-	TvWalHead	head = {
-		.form = s->trailer->form,
-		.rmid = s->trailer->rmid,
-		.info = s->record->header.xl_info,
-		.blocks = s->blocks,
-		.epoch = s->trailer->epoch,
-		.origin = s->record->record_origin,
-		.xid = s->record->header.xl_xid,
-		.toplevel_xid = s->record->toplevel_xid,
-		.main_len = s->main_len,
-		.key = s->trailer->key
-	};
-
-	(void) tv_wal_aad_head(&head, s->aad);
-}
+#include "wal/tv_wal_sealed.h"
 
 /*
  * Give the record one part as it is now.  A process that recovers seals nothing
@@ -141,7 +31,7 @@ give_part(uint8 *pos, char **part, size_t len, bool any_address)
 }
 
 static inline void
-give_parts(const Sealed *s)
+give_parts(const TvWalSealed *s)
 {
 	DecodedXLogRecord *record = s->record;
 	uint8	   *pos = s->payload;
@@ -244,20 +134,12 @@ context_of(TvWalFile *file, TvWalTrailer *trailer, TvError *err)
 	return tv_wal_key_context(trailer->key, trailer->epoch, (TvCipher) trailer->cipher, err);
 }
 
-/* Decrypt with the nonce in the trailer; the record stays as it is. */
-static inline TvStatus
-attempt(const Sealed *s)
-{
-	return tv_cipher_open(s->context, s->trailer->nonce, s->aad, s->aad_len,
-						  s->sealed, s->payload, s->len, s->trailer->tag);
-}
-
 /* The same after an attempt that failed, which wipes the payload. */
 static pg_noinline TvStatus
-attempt_again(Sealed *s)
+attempt_again(TvWalSealed *s)
 {
-	take_parts(s);
-	return attempt(s);
+	tv_wal_take_parts(s);
+	return tv_wal_decrypt(s);
 }
 
 /*
@@ -265,7 +147,7 @@ attempt_again(Sealed *s)
  * TV_ERR_AUTH: none was right.
  */
 static TvStatus
-attempt_counters(Sealed *s, const uint8 *prefix, uint32 from, uint32 to)
+attempt_counters(TvWalSealed *s, const uint8 *prefix, uint32 from, uint32 to)
 {
 	TvStatus	status = TV_ERR_AUTH;
 	uint64		counter;
@@ -291,7 +173,7 @@ attempt_counters(Sealed *s, const uint8 *prefix, uint32 from, uint32 to)
  * attempt takes long, but 16 GB at least.
  */
 static uint32
-far_attempts(const Sealed *s)
+far_attempts(const TvWalSealed *s)
 {
 	const uint64 bytes = UINT64CONST(1) << 35;
 
@@ -306,7 +188,7 @@ far_attempts(const Sealed *s)
  * WAL is in pg_wal.)
  */
 static pg_noinline TvStatus
-attempt_all(Sealed *s)
+attempt_all(TvWalSealed *s)
 {
 	enum
 	{
@@ -329,26 +211,24 @@ attempt_all(Sealed *s)
 
 /* Decrypt all parts into s->payload. */
 static inline TvStatus
-decrypt(Sealed *s)
+decrypt(TvWalSealed *s)
 {
 	TvStatus	status;
 
 	if (unlikely(s->trailer->form == TV_WAL_FORM_FULL))
-		return attempt(s);
+		return tv_wal_decrypt(s);
 	if (unlikely(s->trailer->form == TV_WAL_FORM_SHORT))
 		return attempt_all(s);
 	/* nearly always one of the server start that the record before was of */
-	tv_wal_nonce(tv_wal_prefix_latest,
-				 tv_wal_counter_nearest(s->record->lsn, s->trailer->counter),
-				 s->trailer->nonce);
-	status = attempt(s);
+	tv_wal_likely_nonce(s);
+	status = tv_wal_decrypt(s);
 	return likely(status != TV_ERR_AUTH) ? status : attempt_all(s);
 }
 
 TvWalResult
 tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 {
-	Sealed		s;
+	TvWalSealed s;
 	size_t		used;
 	TvStatus	status;
 
@@ -364,13 +244,13 @@ tv_wal_open(DecodedXLogRecord *record, TvWalTrailer *trailer, TvError *err)
 		(void) tv_error(err, TV_ERR_NO_MEMORY, "out of memory");
 		return TV_WAL_NO_KEY;
 	}
-	take_parts(&s);
+	tv_wal_take_parts(&s);
 	if (unlikely(s.file == NULL) && trailer->form != TV_WAL_FORM_FULL)
 		return TV_WAL_KEY_GONE;
 	s.context = context_of(s.file, trailer, err);
 	if (unlikely(s.context == NULL))
 		return no_key(record, trailer, err);
-	put_aad_head(&s);
+	tv_wal_put_aad_head(&s);
 	status = decrypt(&s);
 	if (unlikely(status != TV_OK))
 		return damaged(record, status, err);

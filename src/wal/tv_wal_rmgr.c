@@ -24,6 +24,7 @@
 #include "page/tv_page_lost.h"
 #include "page/tv_page_smgr.h"
 #include "page/tv_page_tablespace.h"
+#include "wal/tv_wal_ahead.h"
 #include "wal/tv_wal_file.h"
 #include "wal/tv_wal_keyring.h"
 #include "wal/tv_wal_logged.h"
@@ -113,9 +114,15 @@ sealed_redo(XLogReaderState *reader)
 	tv_wal_missing_check();
 	if (unlikely(tv_page_lost_any()) && reachedConsistency)
 		tv_page_lost_check();
+	if (tv_wal_take_ahead(record))
+	{
+		redo_opened(reader, record);
+		return;
+	}
 	switch (open_for_redo(record, &trailer, &err))
 	{
 		case TV_WAL_OPENED:
+			tv_wal_open_ahead(record);
 			redo_opened(reader, record);
 			return;
 		case TV_WAL_KEY_GONE:

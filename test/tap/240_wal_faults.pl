@@ -8,21 +8,12 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use TdeVault;
+use WalRecord;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = TdeVault->create('main', streaming => 1, conf => "restart_after_crash = off\nwal_keep_size = 512MB\n");
 $node->safe_psql('postgres', 'CREATE TABLE t (id int, v text) USING tde_heap; CREATE TABLE plain (id int) USING heap; CREATE EXTENSION pg_walinspect');
-
-# CRC-32C, as the server computes it (port/pg_crc32c_sb8.c).
-my @crc_table = map { my $c = $_; $c = $c & 1 ? 0x82F63B78 ^ ($c >> 1) : $c >> 1 foreach 1 .. 8; $c } 0 .. 255;
-sub crc32c
-{
-	my ($bytes) = @_;
-	my $crc = 0xFFFFFFFF;
-	$crc = $crc_table[ ($crc ^ $_) & 0xff ] ^ ($crc >> 8) foreach unpack 'C*', $bytes;
-	return $crc ^ 0xFFFFFFFF;
-}
 
 # Rows, checkpointed, and then one more record; returns segment path and
 # offset, length and LSN of a sealed record that lies within one WAL page.
@@ -34,7 +25,6 @@ sub make_record
 	{
 		$next++;
 		my $from = $node->lsn('insert');
-		$node->safe_psql('postgres', "INSERT INTO t VALUES ($next, 'in WAL only'); SELECT pg_switch_wal()") if 0;
 		$node->safe_psql('postgres', "INSERT INTO t VALUES ($next, 'in WAL only')");
 		my ($lsn, $length) = split /\|/, $node->safe_psql('postgres',
 			"SELECT start_lsn, record_length FROM pg_get_wal_records_info_till_end_of_wal('$from') WHERE description LIKE 'Heap/INSERT:%' AND record_length < 300 ORDER BY start_lsn DESC LIMIT 1");
@@ -44,18 +34,6 @@ sub make_record
 		my $file = $node->safe_psql('postgres', "SELECT pg_walfile_name('$lsn')");
 		return ($node->data_dir . "/pg_wal/$file", $low % (16 * 1024 * 1024), $length, $lsn);
 	}
-}
-
-# Change bits of byte $at of a record, and its CRC so that only cryptography can
-# tell.
-sub change_record
-{
-	my ($path, $offset, $length, $at, $bits) = @_;
-	my $record = $node->read_bytes($path, $offset, $length);
-	substr($record, $at, 1) = chr(ord(substr($record, $at, 1)) ^ $bits);
-	substr($record, 20, 4) = pack 'V', crc32c(substr($record, 24) . substr($record, 0, 20));
-	$node->write_bytes($path, $offset, $record);
-	return;
 }
 
 sub count_rows { return $node->safe_psql('postgres', 'SELECT count(*) FROM t'); }
@@ -78,7 +56,7 @@ foreach my $case (
 	my $rows = count_rows();
 	$node->kill_postmaster;
 	my $copy = $node->read_bytes($path, $offset, $length);
-	change_record($path, $offset, $length, $at->($length), $bits);
+	WalRecord::change($node, $path, $offset, $length, $at->($length), $bits);
 	my $log = $node->start_expecting_failure;
 	ok(defined $log, "$name changed: the server does not start");
 	if ($message eq '')
