@@ -256,6 +256,11 @@ extern void tv_vault_session_init(void);
  */
 extern void tv_vault_check_may_join(Oid relid);
 
+/* --- tv_vault_place.c --- */
+
+/* Has role itself an office of the vault, or a realm? */
+extern bool tv_vault_is_governor(const TvPolicy *policy, Oid role);
+
 /* --- tv_vault_role.c --- */
 
 /* role and all that it is a member of, at any distance. */

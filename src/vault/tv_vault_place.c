@@ -63,8 +63,8 @@ tv_vault_in_realm(Oid relid, uint32 realm)
 
 /* --- roles --- */
 
-static bool
-is_governor(const TvPolicy *policy, Oid role)
+bool
+tv_vault_is_governor(const TvPolicy *policy, Oid role)
 {
 	if (role == policy->admin_role || role == policy->auditor_role || role == policy->operator_role)
 		return true;
@@ -219,7 +219,7 @@ tv_vault_role_governs(Oid role)
 	policy = policy_of_places();
 	foreach(lc, roles)
 	{
-		if (policy != NULL && is_governor(policy, lfirst_oid(lc)))
+		if (policy != NULL && tv_vault_is_governor(policy, lfirst_oid(lc)))
 			return true;
 	}
 	return false;

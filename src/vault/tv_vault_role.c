@@ -86,13 +86,8 @@ tv_vault_admin_named(void)
 static bool
 has_lasting_place(const TvPolicy *policy, Oid role)
 {
-	if (role == policy->admin_role || role == policy->auditor_role || role == policy->operator_role)
+	if (tv_vault_is_governor(policy, role))
 		return true;
-	for (uint32 i = 0; i < policy->n_realms; i++)
-	{
-		if (policy->realms[i].owner == role)
-			return true;
-	}
 	for (uint32 i = 0; i < policy->n_roles; i++)
 	{
 		if (policy->roles[i].role == role)
