@@ -123,18 +123,25 @@ sync_file(int fd)
  * Sync, then note in the header how far that reaches (itself not synced).  So
  * up to there WAL has it, too: recovery takes the file as it was then, and WAL
  * for what follows, so that nothing is left that WAL does not know and that a
- * standby or a restored backup would miss.
+ * standby or a restored backup would miss.  Only when the header is written does
+ * it count: who comes next would else not write it again.
  */
 static TvStatus
 commit_file(int fd, TvError *err)
 {
 	TvKeyringShared *shared = tv_keyring_shared;
+	TvKeyringHeader header = shared->header;
+	TvStatus	status;
 
 	tv_keyring_flush_log();
 	sync_file(fd);
-	shared->header.committed = pg_atomic_read_u64(&shared->appended);
-	pg_atomic_write_u64(&shared->flushed, shared->header.committed);
-	return tv_keyring_write_header(fd, TV_KEYRING_PATH, &shared->header, err);
+	header.committed = pg_atomic_read_u64(&shared->appended);
+	status = tv_keyring_write_header(fd, TV_KEYRING_PATH, &header, err);
+	if (status != TV_OK)
+		return status;
+	shared->header.committed = header.committed;
+	pg_atomic_write_u64(&shared->flushed, header.committed);
+	return TV_OK;
 }
 
 /* Commit, and have the header on disk say so. */
