@@ -7,9 +7,9 @@
  * has such a file open for writing: XLogWrite() opens a segment when it writes
  * its first page, under WALWriteLock, and from then on the position written is
  * not before that segment.  Under the same lock a file of a later one is given
- * a name that only temporary files have, which the server removes when it
- * starts after a crash; then its bytes are overwritten.  If it is missed, the
- * server makes a new one, as it does when there was nothing to be renamed.
+ * a name that the server does not know, and leaves alone also after a crash; then
+ * its bytes are overwritten, and it is removed.  If it is missed, the server makes
+ * a new one, as it does when there was nothing to be renamed.
  */
 #include "wal/tv_wal_past.h"
 
@@ -27,8 +27,7 @@
 
 #define NO_SEGMENT UINT64_MAX
 
-/* Temporary files of the server, by their prefix; of us, by their suffix. */
-#define TAKEN_PREFIX "xlogtemp."
+/* Of files that were taken away: not one of temporary files, which the server removes. */
 #define TAKEN_SUFFIX ".past"
 
 /* Segment and timeline of a file's name; false if it is none of a segment. */
@@ -146,7 +145,7 @@ open_file(const char *path, int flags)
 static bool
 has_past(const char *path, XLogRecPtr lsn)
 {
-	int			fd = open_file(path, O_RDONLY);
+	int			fd = XLogRecPtrIsInvalid(lsn) ? -1 : open_file(path, O_RDONLY);
 	bool		found = false;
 
 	for (off_t at = 0; fd >= 0 && !found && at < wal_segment_size; at += XLOG_BLCKSZ)
@@ -174,6 +173,7 @@ overwrite(const char *path)
 		return;
 	for (off_t at = 0; at < wal_segment_size; at += XLOG_BLCKSZ)
 	{
+		CHECK_FOR_INTERRUPTS();
 		errno = 0;
 		if (pg_pwrite(fd, zeros.data, XLOG_BLCKSZ, at) == XLOG_BLCKSZ)
 			continue;
@@ -224,7 +224,10 @@ wipe(const char *name, XLogSegNo segno)
 	char		temporary[MAXPGPATH];
 
 	snprintf(path, sizeof(path), XLOGDIR "/%s", name);
-	snprintf(temporary, sizeof(temporary), XLOGDIR "/" TAKEN_PREFIX "%s" TAKEN_SUFFIX, name);
+	snprintf(temporary, sizeof(temporary), XLOGDIR "/%s" TAKEN_SUFFIX, name);
+	/* one that had the name before, and could not be overwritten then */
+	if (access(temporary, F_OK) == 0)
+		clear_taken(temporary);
 	return take_away(path, temporary, segno) && clear_taken(temporary);
 }
 
@@ -235,8 +238,7 @@ is_taken(const char *name)
 	size_t		len = strlen(name);
 	size_t		suffix = strlen(TAKEN_SUFFIX);
 
-	return strncmp(name, TAKEN_PREFIX, strlen(TAKEN_PREFIX)) == 0 && len > suffix &&
-		strcmp(name + len - suffix, TAKEN_SUFFIX) == 0;
+	return len > suffix && strcmp(name + len - suffix, TAKEN_SUFFIX) == 0;
 }
 
 int

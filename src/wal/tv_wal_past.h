@@ -45,10 +45,10 @@ extern TvWalHolder tv_wal_past_holder(const TvWalPast *past, XLogRecPtr lsn, uin
 
 /*
  * Overwrite and remove files for segments to come that hold WAL from before
- * lsn, and those with which that failed earlier; at most so many; *wiped: how
- * many.  Returns how many files, whatever their names, hold such WAL still;
- * *current: the one that is being written is among them, whose rest a switch
- * fills with zeros.  Throws ERROR.
+ * lsn, and those with which that failed earlier, or was cut off by a crash; at
+ * most so many; *wiped: how many.  Returns how many files, whatever their
+ * names, hold such WAL still; *current: the one that is being written is among
+ * them, whose rest a switch fills with zeros.  Throws ERROR.
  */
 extern int	tv_wal_past_wipe(XLogRecPtr lsn, int most, int *wiped, bool *current);
 

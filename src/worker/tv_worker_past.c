@@ -27,7 +27,7 @@
 #include "wal/tv_wal_past.h"
 
 #define SWITCH_SECONDS 60		/* at most, while other tables are worked on */
-#define WIPE_SEGMENTS 8			/* at a time: the launcher has more to do */
+#define WIPE_BYTES (128 * 1024 * 1024)	/* at a time: the launcher has more to do */
 #define RETRY_SECONDS 60		/* after an error */
 
 /* Under TV_LOCK_WORKER. */
@@ -118,7 +118,11 @@ look_after_start(XLogRecPtr until)
 	int			slot;
 
 	if (until == 0)
+	{
+		/* the key went with its table; what a crash left half done is to be ended */
+		(void) tv_wal_past_wipe(InvalidXLogRecPtr, PG_INT32_MAX, &wiped, &current);
 		return;
+	}
 	tv_wal_past_look(&past);
 	if (!tv_wal_past_has(&past, until) && tv_wal_past_wipe(until, 0, &wiped, &current) == 0)
 		return;
@@ -243,7 +247,7 @@ clear(void)
 	until = Min(state.until, past.oldest * wal_segment_size);
 	if (until <= state.gone_until)
 		return more;
-	left = tv_wal_past_wipe(until, WIPE_SEGMENTS, &wiped, &current);
+	left = tv_wal_past_wipe(until, Max(1, WIPE_BYTES / wal_segment_size), &wiped, &current);
 	if (wiped > 0)
 		ereport(LOG,
 				(errmsg("%d files in pg_wal were overwritten that held WAL from before an encryption", wiped)));
