@@ -108,13 +108,15 @@ static void
 sealed_redo(XLogReaderState *reader)
 {
 	DecodedXLogRecord *record = reader->record;
+	/* first: what fails from here on is described by the record as it was written */
+	bool		is_open = tv_wal_take_ahead(record);
 	TvWalTrailer trailer;
 	TvError		err;
 
 	tv_wal_missing_check();
 	if (unlikely(tv_page_lost_any()) && reachedConsistency)
 		tv_page_lost_check();
-	if (tv_wal_take_ahead(record))
+	if (is_open)
 	{
 		redo_opened(reader, record);
 		return;
