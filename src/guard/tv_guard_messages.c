@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include <dlfcn.h>
+
 #include "miscadmin.h"
 #include "utils/elog.h"
 
@@ -55,13 +57,39 @@ is_ours(int code)
 	return ERRCODE_TO_CATEGORY(code) == MAKE_SQLSTATE('T', 'V', '0', '0', '0');
 }
 
+/* Does the session have rows of realms, or may what its user types be such? */
+static bool
+is_watched(void)
+{
+	return tv_guard_touched() || tv_guard_handled() || tv_vault_user_has_realm();
+}
+
+/*
+ * Is it of a library, and not of the server's program or of this module?  Then a
+ * notice or a line of the log may be anything: what RAISE says, or a plan with the
+ * values that it was made for (auto_explain).
+ */
+static bool
+is_of_library(const ErrorData *edata)
+{
+	Dl_info		from;
+	Dl_info		server;
+	Dl_info		here;
+
+	return edata->filename == NULL || dladdr(edata->filename, &from) == 0 ||
+		dladdr((void *) tv_guard_messages_init, &here) == 0 || dladdr(&emit_log_hook, &server) == 0 ||
+		(from.dli_fbase != server.dli_fbase && from.dli_fbase != here.dli_fbase);
+}
+
 static bool
 may_hold_rows(const ErrorData *edata)
 {
-	return edata->sqlerrcode != 0 && !is_ours(edata->sqlerrcode) &&
-		(tv_guard_touched() || tv_guard_handled() || tv_vault_user_has_realm()) &&
-		(quotes_data(edata->sqlerrcode) || edata->detail != NULL || edata->detail_log != NULL ||
-		 edata->context != NULL || edata->elevel >= ERROR);
+	if (is_ours(edata->sqlerrcode) || !is_watched())
+		return false;
+	if (edata->sqlerrcode == 0)
+		return is_of_library(edata);
+	return quotes_data(edata->sqlerrcode) || edata->detail != NULL || edata->detail_log != NULL ||
+		edata->context != NULL || edata->elevel >= ERROR;
 }
 
 static void
@@ -89,6 +117,22 @@ has_parameters(const ErrorData *edata)
 		(tv_guard_handled() || tv_vault_user_has_realm());
 }
 
+/* What the server tells of its work within a statement comes with the text of that. */
+static bool
+has_context(const ErrorData *edata)
+{
+	return edata->sqlerrcode == 0 && edata->context != NULL && !edata->hide_ctx && is_watched();
+}
+
+static void
+emit_without_context(const ErrorData *edata)
+{
+	ereport(LOG_SERVER_ONLY,
+			(errmsg_internal("%s", edata->message),
+			 edata->detail ? errdetail_internal("%s", edata->detail) : 0,
+			 errhidestmt(true), errhidecontext(true)));
+}
+
 static void
 emit_without_parameters(const ErrorData *edata)
 {
@@ -106,6 +150,8 @@ redact(ErrorData *edata)
 		emit_redacted(edata);
 	else if (has_parameters(edata))
 		emit_without_parameters(edata);
+	else if (has_context(edata))
+		emit_without_context(edata);
 	else
 		return;
 	edata->output_to_server = false;
