@@ -48,7 +48,7 @@ sql/$(EXTENSION)--$(EXTVERSION).sql: $(sort $(wildcard sql/ext/*.sql))
 .PHONY: deps test-deps test demo bench bench-online layers unit
 
 # Debian packages: to build, to run, to test.
-DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap postgresql-15-cron pgbackrest \
+DEPS = postgresql-15 postgresql-server-dev-15 postgresql-15-pgtap postgresql-15-cron postgresql-plperl-15 pgbackrest \
 	build-essential libssl-dev libgcrypt20-dev libipsec-mb-dev libsodium-dev libargon2-dev \
 	libgfshare-dev libp11-dev libp11-kit-dev libzydis-dev softhsm2 opensc clang libclang-rt-14-dev valgrind \
 	libipc-run-perl procps

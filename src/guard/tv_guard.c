@@ -70,7 +70,7 @@ tv_guard_name(Oid relid)
 static void
 refuse_function(Oid function, const char *realm, const char *object)
 {
-	bool		told = tv_guard_is_told();
+	bool		told = tv_guard_is_told() || tv_guard_is_stored_call(function);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
@@ -292,6 +292,27 @@ tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again
 }
 
 void
+tv_guard_require_realms(const Bitmapset *realms, const char *object)
+{
+	TvAnswer	answer;
+
+	hear_of_roles();
+	tv_vault_ask_realms(realms, TV_ACTION_SELECT, &answer);
+	if (answer.verdict == TV_ANSWER_LOCKED && tv_vault_ticket_waits())
+	{
+		tv_vault_redeem_ticket();
+		tv_vault_ask_realms(realms, TV_ACTION_SELECT, &answer);
+	}
+	if (answer.verdict == TV_ANSWER_NOT_PROTECTED)
+		return;
+	tv_guard_touch();
+	if (allows(&answer))
+		check_stack(realms, answer.realm, object);
+	else
+		tv_vault_enforce(&answer, object, TV_ACTION_SELECT);
+}
+
+void
 tv_guard_audit_refusal(const char *what)
 {
 	TvAuditEvent event = {"GUARD", TV_AUDIT_WARNING, TV_AUDIT_DENIED, .object = what};
@@ -317,6 +338,7 @@ tv_guard_init(void)
 	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 	tv_guard_carried_init();
 	tv_guard_query_init();
+	tv_guard_cursor_init();
 	tv_guard_statistics_init();
 	tv_guard_table_init();
 	tv_guard_function_init();

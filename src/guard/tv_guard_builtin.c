@@ -6,10 +6,13 @@
  * The function manager calls the server's own functions without its hook, but
  * by their address in fmgr_builtins[] (fmgrtab.c), whatever asks for them:
  * queries, the fast path of the protocol, functions in language "internal".
- * OAT_FUNCTION_EXECUTE does not tell what a function is given.
+ * OAT_FUNCTION_EXECUTE does not tell what a function is given.  Code that is
+ * compiled at run time calls them by name instead (llvmjit.c,
+ * llvm_function_reference), unless the function manager's hook wants them.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "fmgr.h"
 #include "libpq/libpq-fs.h"
 #include "utils/builtins.h"
@@ -128,14 +131,25 @@ static const struct
 	[LO_UNLINK] = {F_LO_UNLINK, guarded_lo_unlink}
 };
 
+/* By function: others stand in their place. */
+static uint8 replaced[FirstGenbkiObjectId / 8 + 1];
+
+bool
+tv_guard_is_replaced_builtin(Oid function)
+{
+	return function < FirstGenbkiObjectId && (replaced[function / 8] & (1 << (function % 8))) != 0;
+}
+
 PGFunction
 tv_guard_replace_builtin(Oid function, PGFunction replacement)
 {
 	for (int i = 0; i < fmgr_nbuiltins; i++)
 	{
-		if (fmgr_builtins[i].foid == function)
-			return (PGFunction) tv_attach_pointer((void **) &fmgr_builtins[i].func, fmgr_builtins[i].funcName,
-												  (void *) replacement);
+		if (fmgr_builtins[i].foid != function)
+			continue;
+		replaced[function / 8] |= 1 << (function % 8);
+		return (PGFunction) tv_attach_pointer((void **) &fmgr_builtins[i].func, fmgr_builtins[i].funcName,
+											  (void *) replacement);
 	}
 	ereport(FATAL,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -12,6 +12,7 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "commands/proclang.h"
 #include "utils/builtins.h"
 #include "utils/fmgrtab.h"
 #include "utils/hsearch.h"
@@ -104,6 +105,15 @@ tv_guard_untrusted_language(Oid language)
 	return untrusted;
 }
 
+/* SQL and PL/pgSQL have no interpreter to leave anything in. */
+bool
+tv_guard_keeps_code(Oid language)
+{
+	if (language == INTERNALlanguageId || language == ClanguageId || language == SQLlanguageId)
+		return false;
+	return language != get_language_oid("plpgsql", true);
+}
+
 static char *
 text_attribute(HeapTuple tuple, int column)
 {
@@ -117,11 +127,16 @@ static void
 classify(TvCode *entry, HeapTuple tuple)
 {
 	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+	const char *source;
 
 	entry->owner = form->proowner;
 	entry->aggregate = form->prokind == PROKIND_AGGREGATE;
 	if (form->prolang == INTERNALlanguageId)
-		entry->dangerous = is_internal_danger(text_attribute(tuple, Anum_pg_proc_prosrc));
+	{
+		source = text_attribute(tuple, Anum_pg_proc_prosrc);
+		entry->dangerous = is_internal_danger(source);
+		entry->replaced = tv_guard_is_replaced_builtin(fmgr_internal_function(source));
+	}
 	else if (form->prolang == ClanguageId)
 		classify_library(entry, text_attribute(tuple, Anum_pg_proc_probin));
 	else
@@ -130,6 +145,7 @@ classify(TvCode *entry, HeapTuple tuple)
 	/* in whatever language: "internal" can do much with a row (pg_notify, lo_put ...) */
 	entry->foreign = form->oid >= FirstNormalObjectId &&
 		!OidIsValid(getExtensionOfObject(ProcedureRelationId, form->oid));
+	entry->keeps = entry->foreign && !form->prosecdef && tv_guard_keeps_code(form->prolang);
 	/* of an extension: what it executes may be an argument */
 	if (form->oid >= FirstNormalObjectId && !entry->foreign && form->prolang != INTERNALlanguageId &&
 		form->prolang != ClanguageId && form->prolang != SQLlanguageId)

@@ -1,6 +1,6 @@
 /*
  * tv_guard_function.c
- *	  Functions: dangerous ones, and whose are on the stack.
+ *	  Functions: dangerous ones, and whose are trusted.
  *
  * object_access_hook tells of a function that a query calls; it is silent for
  * trigger functions, type input and output and index support functions, which
@@ -39,19 +39,7 @@ typedef struct Original
 	PGFunction	address;
 } Original;
 
-/* Functions on the stack that are foreign, or run what somebody else tells them. */
-typedef struct Frame
-{
-	Oid			function;
-	Oid			owner;			/* InvalidOid: of what it was told */
-	bool		told;			/* by a stored expression, which may be anybody's */
-} Frame;
-
 static HTAB *originals = NULL;
-static Frame *stack = NULL;
-TV_HOT_DATA int tv_guard_stack_depth = 0;
-static int	stack_room = 0;
-static int	script_depth = 0;		/* of the stack, where an extension's script began */
 
 static needs_fmgr_hook_type next_needs = NULL;
 static fmgr_hook_type next_fmgr = NULL;
@@ -174,8 +162,8 @@ place_until(Oid role, uint32 realm)
 	return until;
 }
 
-static bool
-has_place(Oid role, uint32 realm)
+bool
+tv_guard_has_place(Oid role, uint32 realm)
 {
 	return OidIsValid(role) && realm != TV_REALM_UNKNOWN && tv_vault_before(place_until(role, realm));
 }
@@ -183,7 +171,7 @@ has_place(Oid role, uint32 realm)
 bool
 tv_guard_trusted_with_log(Oid owner)
 {
-	return owner == GetAuthenticatedUserId() || has_place(owner, TV_REALM_AUDIT_LOG);
+	return owner == GetAuthenticatedUserId() || tv_guard_has_place(owner, TV_REALM_AUDIT_LOG);
 }
 
 bool
@@ -195,7 +183,7 @@ tv_guard_trusted_owner(Oid owner, const Bitmapset *realms)
 		return true;
 	while ((realm = bms_next_member(realms, realm)) >= 0)
 	{
-		if (!has_place(owner, realm))
+		if (!tv_guard_has_place(owner, realm))
 			return false;
 	}
 	return true;
@@ -208,63 +196,16 @@ needs_hook(Oid function)
 {
 	TvCode		entry;
 
-	if (next_needs && next_needs(function))
+	if ((next_needs && next_needs(function)) || tv_guard_is_replaced_builtin(function))
 		return true;
 	if (likely(!tv_vault_on_anywhere()) || tv_guard_is_harmless_builtin(function) || !IsTransactionState())
 		return false;
 	entry = tv_guard_code(function);
-	return entry.dangerous || entry.untrusted_language || entry.by_relation ||
+	return entry.dangerous || entry.untrusted_language || entry.by_relation || entry.replaced ||
 		(entry.telling && tv_vault_on()) ||
 		(entry.foreign && creating_extension) ||
 		(entry.foreign && tv_vault_on() &&
-		 (entry.owner != GetAuthenticatedUserId() || !has_place(entry.owner, EVERYWHERE)));
-}
-
-static void
-push(Oid function, Oid owner, bool told)
-{
-	if (tv_guard_stack_depth == stack_room)
-	{
-		int			room = Max(32, stack_room * 2);
-
-		stack = stack == NULL ? MemoryContextAlloc(TopMemoryContext, room * sizeof(Frame)) :
-			repalloc(stack, room * sizeof(Frame));
-		stack_room = room;
-	}
-	stack[tv_guard_stack_depth].function = function;
-	stack[tv_guard_stack_depth].owner = owner;
-	stack[tv_guard_stack_depth++].told = told;
-}
-
-static void
-pop(Oid function)
-{
-	if (tv_guard_stack_depth > 0 && stack[tv_guard_stack_depth - 1].function == function)
-		tv_guard_stack_depth--;
-}
-
-/* Nobody owns what a stored expression tells a function to do. */
-void
-tv_guard_begin_told(Oid function)
-{
-	push(function, InvalidOid, true);
-}
-
-void
-tv_guard_end_told(Oid function)
-{
-	pop(function);
-}
-
-bool
-tv_guard_is_told(void)
-{
-	for (int i = tv_guard_stack_depth - 1; i >= 0; i--)
-	{
-		if (stack[i].told)
-			return true;
-	}
-	return false;
+		 (entry.owner != GetAuthenticatedUserId() || !tv_guard_has_place(entry.owner, EVERYWHERE)));
 }
 
 static void
@@ -296,7 +237,7 @@ serve_those_of_frozen(void)
 	{
 		ListCell   *lc;
 
-		foreach(lc, tv_vault_users_of(ProcedureRelationId, stack[i].function))
+		foreach(lc, tv_vault_users_of(ProcedureRelationId, tv_guard_on_stack(i)))
 			tv_guard_serve(lfirst_oid(lc));
 	}
 }
@@ -314,7 +255,7 @@ may_have(const TvCode *entry, const Bitmapset *realms, bool alone)
 		return true;
 	while ((realm = bms_next_member(realms, realm)) >= 0)
 	{
-		if (!has_place(entry->owner, realm) && !tv_vault_function_runs_for(entry->function, realm))
+		if (!tv_guard_has_place(entry->owner, realm) && !tv_vault_function_runs_for(entry->function, realm))
 			return false;
 	}
 	return true;
@@ -401,11 +342,30 @@ begin_telling(FmgrInfo *flinfo)
 {
 	if (is_of_realm(flinfo->fn_oid))
 	{
-		push(flinfo->fn_oid, InvalidOid, false);
+		tv_guard_push(flinfo->fn_oid, InvalidOid, NULL);
 		return;
 	}
 	tv_guard_check_sent(flinfo);
 	tv_guard_begin_told(flinfo->fn_oid);
+}
+
+/*
+ * A function of somebody with less is not called in a session of who has a place,
+ * if it could leave code there that functions of theirs then run.
+ */
+static void
+check_kept(const TvCode *entry)
+{
+	tv_guard_push(entry->function, entry->owner, NULL);
+	PG_TRY();
+	{
+		tv_guard_check_left(GetAuthenticatedUserId(), "a call, in a language whose functions can leave code for each other,");
+	}
+	PG_FINALLY();
+	{
+		tv_guard_pop(entry->function);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -420,7 +380,9 @@ begin_call(FmgrInfo *flinfo)
 	if (entry.foreign)
 	{
 		check_carried(&entry);
-		push(entry.function, entry.owner, false);
+		if (unlikely(entry.keeps) && entry.owner != GetAuthenticatedUserId() && tv_vault_user_has_place())
+			check_kept(&entry);
+		tv_guard_push(entry.function, entry.owner, flinfo);
 	}
 	else if (entry.telling && tv_vault_on() && !tv_guard_in_script() &&
 			 (flinfo->fn_expr == NULL || !tv_guard_is_written(flinfo)))
@@ -439,70 +401,16 @@ call_hook(FmgrHookEventType event, FmgrInfo *flinfo, Datum *arg)
 			break;
 		case FHET_END:
 		case FHET_ABORT:
-			pop(flinfo->fn_oid);
+			tv_guard_pop(flinfo->fn_oid);
 			break;
 	}
-}
-
-Oid
-tv_guard_others_function(void)
-{
-	for (int i = tv_guard_stack_depth - 1; i >= 0; i--)
-	{
-		if (stack[i].owner != GetAuthenticatedUserId())
-			return stack[i].function;
-	}
-	return InvalidOid;
-}
-
-Oid
-tv_guard_untrusted_on_stack(uint32 realm)
-{
-	for (int i = tv_guard_stack_depth - 1; i >= 0; i--)
-	{
-		if (stack[i].owner != GetAuthenticatedUserId() && !has_place(stack[i].owner, realm) &&
-			!tv_vault_function_runs_for(stack[i].function, realm))
-			return stack[i].function;
-	}
-	return InvalidOid;
-}
-
-Oid
-tv_guard_untrusted_function_of(const Bitmapset *realms)
-{
-	Oid			function = InvalidOid;
-	int			realm = -1;
-
-	while (!OidIsValid(function) && (realm = bms_next_member(realms, realm)) >= 0)
-		function = tv_guard_untrusted_function(realm);
-	return function;
-}
-
-bool
-tv_guard_in_script(void)
-{
-	return creating_extension && tv_guard_stack_depth == script_depth;
-}
-
-int
-tv_guard_script_begin(void)
-{
-	int			before = script_depth;
-
-	script_depth = tv_guard_stack_depth;
-	return before;
-}
-
-void
-tv_guard_script_end(int before)
-{
-	script_depth = before;
 }
 
 void
 tv_guard_function_init(void)
 {
 	tv_guard_code_init();
+	tv_guard_stack_init();
 	next_needs = needs_fmgr_hook;
 	needs_fmgr_hook = needs_hook;
 	next_fmgr = fmgr_hook;

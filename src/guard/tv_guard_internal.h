@@ -59,6 +59,9 @@ extern void tv_guard_require_database(TvAction action);
  */
 extern void tv_guard_require_owned(Oid role, const char *object, TvAction action, bool again);
 
+/* Rows of these realms are read again, from where they were kept (object, as it is called). */
+extern void tv_guard_require_realms(const Bitmapset *realms, const char *object);
+
 /* How a relation is called in messages; palloc'd. */
 extern char *tv_guard_name(Oid relid);
 
@@ -136,6 +139,9 @@ extern void tv_guard_audit_entry(Oid relid, int actions);
 
 /* In _PG_init: what stood there. */
 extern PGFunction tv_guard_replace_builtin(Oid function, PGFunction replacement);
+
+/* Was it?  Then nobody may call it by its name. */
+extern bool tv_guard_is_replaced_builtin(Oid function);
 extern void tv_guard_builtin_init(void);
 
 /* --- tv_guard_written.c --- */
@@ -172,6 +178,12 @@ extern void tv_guard_refuse_large_objects(void) pg_attribute_noreturn();
 /* An object was made or changed: refuse if it is in the name of a role of the vault. */
 extern void tv_guard_check_planted(Oid class, Oid object);
 
+/* A relation was made, renamed or moved, or a schema renamed: refuse what stands before a table of a realm. */
+extern void tv_guard_check_shadow(Oid class, Oid object);
+
+/* A trigger is made of the function: refuse if that is of a role with a place, and who makes it has less. */
+extern void tv_guard_check_lent(Oid function);
+
 /*
  * Something is done that outlasts the function which does it, and that counts as
  * role's own: throw if that function is of somebody who may have less than role.
@@ -189,6 +201,13 @@ extern Oid	tv_guard_owner_of_queries(Oid relid);
 /* Executors that run, one inside the other. */
 extern int	tv_guard_executor_depth(void);
 
+/* The innermost statement that runs (NULL: none); good until its end. */
+typedef struct TvRunning TvRunning;
+extern const TvRunning *tv_guard_running(void);
+
+/* Does it write to a table that is not in the realm? */
+extern bool tv_guard_writes_elsewhere(const TvRunning *statement, uint32 realm);
+
 /* Columns for who names none, so that only rules on the whole table count. */
 extern const Bitmapset *tv_guard_no_column(void);
 
@@ -205,10 +224,16 @@ extern bool tv_guard_runs_others_for_log(void);
 /* COPY TO begins or ends: what is read meanwhile is exported. */
 extern void tv_guard_copying(bool copying);
 
-/* FETCH of a cursor that may have had its rows before the realm was locked again. */
-extern void tv_guard_check_fetch(const FetchStmt *stmt);
+/* COPY FROM begins or ends; the table that it fills (InvalidOid: none). */
+extern void tv_guard_filling(bool filling);
+extern Oid	tv_guard_filled(void);
+
+/* The session may have lost what it had when the statement was started: throws. */
+extern void tv_guard_check_again(const PlannedStmt *stmt);
 
 extern void tv_guard_query_init(void);
+
+extern void tv_guard_cursor_init(void); /* tv_guard_cursor.c */
 
 /* --- tv_guard_view.c: all throw what they refuse --- */
 
@@ -230,6 +255,13 @@ extern bool tv_guard_is_statistics(Oid relid);
 
 /* Entry rti of stmt (NULL: no plan) is such a catalog: throw unless filtered. */
 extern void tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid relid);
+
+/*
+ * May the planner use statistics of the relation that have values of its
+ * partitions or children, too?  These may be in realms, and be left out of a plan
+ * before anybody has asked for them.
+ */
+extern bool tv_guard_uses_inherited(Oid relid);
 
 extern void tv_guard_statistics_init(void);
 
@@ -258,7 +290,9 @@ typedef struct TvCode
 	bool		untrusted_language;
 	bool		foreign;		/* neither the server's nor an extension's */
 	bool		aggregate;
+	bool		replaced;		/* another name for a function of the server that we stand in front of */
 	bool		telling;		/* runs SQL that it is told */
+	bool		keeps;			/* foreign, in a language whose functions can leave code for each other */
 	bool		by_relation;	/* a module's: does action to the relation that it is given */
 	TvAction	action;
 	Oid			owner;
@@ -272,18 +306,52 @@ extern bool tv_guard_is_harmless_builtin(Oid function);
 /* Is the language one whose functions may do what the server's process may? */
 extern bool tv_guard_untrusted_language(Oid language);
 
+/*
+ * Functions of most languages share an interpreter by the role that they run as:
+ * what one defines there, or puts in the place of what others call, is run by
+ * others later.  Is it such a language?
+ */
+extern bool tv_guard_keeps_code(Oid language);
+
 extern void tv_guard_code_init(void);
 
 /* --- tv_guard_function.c --- */
 
-/* Functions on the stack that are watched. */
+/* Is owner the authenticated user, or has a place in all of the realms? */
+extern bool tv_guard_trusted_owner(Oid owner, const Bitmapset *realms);
+
+/* Has the role a place in that one? */
+extern bool tv_guard_has_place(Oid role, uint32 realm);
+
+/* The same for lines of the audit log: or may read it. */
+extern bool tv_guard_trusted_with_log(Oid owner);
+
+/*
+ * A statement calls that function, which is no harmless one of the server's; a
+ * vault is on somewhere.  Throws if it may not.
+ */
+extern void tv_guard_function_used(Oid function);
+
+extern void tv_guard_function_init(void);
+
+/* --- tv_guard_stack.c: functions on the stack that are watched --- */
+
+/* How many. */
 extern int	tv_guard_stack_depth;
+
+/* The i-th, from the bottom. */
+extern Oid	tv_guard_on_stack(int i);
+
+/* One is called, as flinfo says (NULL: who knows how), and returns. */
+extern void tv_guard_push(Oid function, Oid owner, const FmgrInfo *flinfo);
+extern void tv_guard_pop(Oid function);
 
 /*
  * A function on the stack that rows of the realm (of one of them) must not be
  * given to, or InvalidOid: its owner is neither the authenticated user nor a role
  * with a place in it, no table of it runs the function, and it is not part of the
- * server or an extension.
+ * server or an extension.  Or it is trusted, and called by an expression that is
+ * stored, in a statement that writes what it returns where it is not protected.
  */
 extern Oid	tv_guard_untrusted_on_stack(uint32 realm);
 extern Oid	tv_guard_untrusted_function_of(const Bitmapset *realms);
@@ -294,11 +362,8 @@ tv_guard_untrusted_function(uint32 realm)
 	return likely(tv_guard_stack_depth == 0) ? InvalidOid : tv_guard_untrusted_on_stack(realm);
 }
 
-/* Is owner the authenticated user, or has a place in all of the realms? */
-extern bool tv_guard_trusted_owner(Oid owner, const Bitmapset *realms);
-
-/* The same for lines of the audit log: or may read it. */
-extern bool tv_guard_trusted_with_log(Oid owner);
+/* Is the latter so of that one, which is on the stack? */
+extern bool tv_guard_is_stored_call(Oid function);
 
 /* A function on the stack that is not the user's own, whatever place its owner has. */
 extern Oid	tv_guard_others_function(void);
@@ -322,12 +387,14 @@ extern int	tv_guard_script_begin(void);
 extern void tv_guard_script_end(int before);
 
 /*
- * A statement calls that function, which is no harmless one of the server's; a
- * vault is on somewhere.  Throws if it may not.
+ * Workers of a parallel query, which runs between show and hide (that gets what
+ * show returned), begin with what is on their leader's stack.
  */
-extern void tv_guard_function_used(Oid function);
+extern uint32 tv_guard_show_stack(void);
+extern void tv_guard_hide_stack(uint32 before);
+extern void tv_guard_import_stack(void);
 
-extern void tv_guard_function_init(void);
+extern void tv_guard_stack_init(void);
 
 /* --- tv_guard_object.c --- */
 

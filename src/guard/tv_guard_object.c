@@ -144,6 +144,30 @@ table_of_index(Oid object)
 	return result;
 }
 
+/*
+ * The other relation of a constraint trigger, which depends on it: whose function
+ * it runs, as far as pg_depend tells.
+ */
+static Oid
+other_table_of_trigger(Oid object)
+{
+	TvLookup	lookup;
+	Oid			result = InvalidOid;
+
+	FIELD(TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, Form_pg_trigger, tgconstrrelid);
+	return result;
+}
+
+static Oid
+function_of_trigger(Oid object)
+{
+	TvLookup	lookup;
+	Oid			result = InvalidOid;
+
+	FIELD(TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, Form_pg_trigger, tgfoid);
+	return result;
+}
+
 static char
 relkind_of(Oid object)
 {
@@ -375,6 +399,16 @@ check_constraint(Oid object, bool dropped)
 		check_users(TypeRelationId, domain);
 }
 
+static void
+check_trigger(Oid trigger)
+{
+	Oid			other = other_table_of_trigger(trigger);
+
+	if (OidIsValid(other))
+		tv_guard_require(other, TV_ACTION_ALTER);
+	tv_guard_check_lent(function_of_trigger(trigger));
+}
+
 /* --- events --- */
 
 static void
@@ -438,6 +472,7 @@ tv_guard_objects_created(void)
 			continue;
 		/* it stands in a protected schema, or joins a protected hierarchy */
 		tv_guard_require(relid, TV_ACTION_ALTER);
+		tv_guard_check_shadow(RelationRelationId, relid);
 		tv_vault_object_created(relid);
 	}
 }
@@ -468,6 +503,8 @@ after_create(Oid class, Oid object, int column)
 		tv_guard_require_schema(schema_of(class, object), TV_ACTION_ALTER);
 	if (class == ConstraintRelationId)
 		check_constraint(object, false);
+	if (class == TriggerRelationId)
+		check_trigger(object);
 	if (class == AccessMethodOperatorRelationId || class == AccessMethodProcedureRelationId)
 		check_users(class, object);
 	if (class == RelationRelationId && column == 0)
@@ -502,6 +539,8 @@ after_alter(Oid class, Oid object, const ObjectAccessPostAlter *arg)
 		tv_guard_refuse("changing a subscription", "Subscribe in a database without a vault.");
 	if (class == NamespaceRelationId)
 		tv_guard_require_schema(object, TV_ACTION_ALTER);
+	if (class == NamespaceRelationId || class == RelationRelationId)
+		tv_guard_check_shadow(class, object);
 	if (class == InheritsRelationId || class == RelationRelationId)
 		tv_guard_require(object, TV_ACTION_ALTER);
 	if (class == InheritsRelationId && arg != NULL && OidIsValid(arg->auxiliary_id))

@@ -8,19 +8,29 @@
  * changed only by the role itself, or by a member of it; and not by a function
  * of somebody else that one of these happens to run (a trigger, say), which would
  * leave things behind in their name: statements that are prepared are such, too.
+ * Nor does somebody else make triggers of what they own.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "base/tv_report.h"
 #include "guard/tv_guard_internal.h"
@@ -51,13 +61,13 @@ is_of_kind(Form_pg_class form, Kind kind)
 		(kind == WITH_QUERIES && form->relrowsecurity);
 }
 
-/* Owner of a relation, if it is one of that kind. */
+/* Owner of a relation, if it is one of that kind; as the snapshot (NULL: of catalogs) has it. */
 static Oid
-relation_owner(Oid relid, Kind kind)
+relation_owner_as_of(Oid relid, Kind kind, Snapshot snapshot)
 {
 	TvLookup	lookup;
-	HeapTuple	tuple = tv_guard_lookup(&lookup, RelationRelationId, ClassOidIndexId,
-										Anum_pg_class_oid, relid);
+	HeapTuple	tuple = tv_guard_lookup_as_of(&lookup, RelationRelationId, ClassOidIndexId,
+											  Anum_pg_class_oid, relid, snapshot);
 	Oid			owner = InvalidOid;
 
 	if (HeapTupleIsValid(tuple))
@@ -69,6 +79,44 @@ relation_owner(Oid relid, Kind kind)
 	}
 	tv_guard_end_lookup(&lookup);
 	return owner;
+}
+
+/* As the command at hand has made it. */
+static Oid
+relation_owner(Oid relid, Kind kind)
+{
+	return relation_owner_as_of(relid, kind, SnapshotSelf);
+}
+
+static bool
+has_policies(Oid relid)
+{
+	Relation	policies = table_open(PolicyRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(policies, AccessShareLock);
+	return found;
+}
+
+/*
+ * The owner of what is made or changed, if it counts as theirs: what has rules;
+ * or policies, and is given to them.
+ */
+static Oid
+owner_of_changed(Oid relid)
+{
+	Oid			owner = relation_owner(relid, WITH_RULES);
+
+	if (OidIsValid(owner))
+		return owner;
+	owner = relation_owner(relid, ALL);
+	return relation_owner_as_of(relid, ALL, NULL) != owner && has_policies(relid) ? owner : InvalidOid;
 }
 
 Oid
@@ -125,7 +173,7 @@ tv_guard_check_planted(Oid class, Oid object)
 			owner = function_owner(object);
 			break;
 		case RelationRelationId:
-			owner = relation_owner(object, WITH_RULES);
+			owner = owner_of_changed(object);
 			break;
 		case RewriteRelationId:
 		case PolicyRelationId:
@@ -145,4 +193,117 @@ tv_guard_check_planted(Oid class, Oid object)
 	tv_guard_refuse(psprintf("making or changing a function, view, rule or policy of role \"%s\"",
 							 GetUserNameFromId(owner, true)),
 					"The vault trusts what that role owns: it can do it itself, in a session of its own.");
+}
+
+/*
+ * A trigger function does what it does with the rights of its user, on the table
+ * that it is given, and with what it is told there: that of a role with a place in
+ * realms is not for somebody else's tables.
+ */
+void
+tv_guard_check_lent(Oid function)
+{
+	Oid			user = GetAuthenticatedUserId();
+	Oid			owner = function_owner(function);
+	Bitmapset  *realms;
+	char	   *what;
+
+	if (function < FirstNormalObjectId || !OidIsValid(owner) || tv_guard_in_script() ||
+		OidIsValid(getExtensionOfObject(ProcedureRelationId, function)))
+		return;
+	realms = tv_vault_realms_of_role(owner);
+	if (realms == NULL)
+		return;
+	what = psprintf("making a trigger of a function of role \"%s\"", GetUserNameFromId(owner, true));
+	if (bms_is_subset(realms, tv_vault_realms_of_role(user)))
+		tv_guard_check_left(owner, what);
+	else
+		tv_guard_refuse(what, "That role can do it itself, or somebody with a place in the same realms.");
+}
+
+/* A relation, and the schema that it is in, as the command at hand has made them. */
+static void
+check_namesake(Oid relid, const char *name, Oid schema, const char *schema_name)
+{
+	bool		temporary = isTempNamespace(schema);
+	Oid			role = temporary ? GetAuthenticatedUserId() : get_role_oid(schema_name, true);
+	Oid			table;
+	char	   *what;
+
+	if (temporary ? !OidIsValid(tv_guard_others_function()) || !tv_vault_user_has_place() :
+		!OidIsValid(role) || !tv_vault_role_protected(role))
+		return;
+	table = tv_vault_namesake(name);
+	if (!OidIsValid(table) || table == relid)
+		return;
+	what = psprintf("%s, called like %s,", quote_qualified_identifier(temporary ? NULL : schema_name, name), tv_guard_name(table));
+	if (temporary || is_member_of_role_nosuper(GetAuthenticatedUserId(), role))
+		tv_guard_check_left(role, what);
+	else
+		tv_guard_refuse(what, "What its namesake writes to the realm by that name would get there: give it another name.");
+}
+
+static void
+check_namesakes_in(Oid schema, const char *schema_name)
+{
+	Relation	classes = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(schema));
+	scan = systable_beginscan(classes, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		check_namesake(form->oid, NameStr(form->relname), schema, schema_name);
+	}
+	systable_endscan(scan);
+	table_close(classes, AccessShareLock);
+}
+
+/* The name that the command at hand has given to a schema; palloc'd, or NULL. */
+static char *
+name_of_schema(Oid schema)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, NamespaceRelationId, NamespaceOidIndexId,
+										Anum_pg_namespace_oid, schema);
+	char	   *name = HeapTupleIsValid(tuple) ? pstrdup(NameStr(((Form_pg_namespace) GETSTRUCT(tuple))->nspname)) : NULL;
+
+	tv_guard_end_lookup(&lookup);
+	return name;
+}
+
+/*
+ * Whoever writes to a table of a realm by its name alone writes to another one of
+ * that name, if that is in a schema which is searched before: the temporary one of
+ * the session, or that which is called like the user ("$user").
+ */
+void
+tv_guard_check_shadow(Oid class, Oid object)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple;
+	char	   *name = NULL;
+	char	   *schema_name;
+	Oid			schema = object;
+
+	if (tv_guard_in_script())
+		return;
+	if (class == RelationRelationId)
+	{
+		tuple = tv_guard_lookup(&lookup, class, ClassOidIndexId, Anum_pg_class_oid, object);
+		schema = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relnamespace : InvalidOid;
+		name = HeapTupleIsValid(tuple) ? pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname)) : NULL;
+		tv_guard_end_lookup(&lookup);
+	}
+	schema_name = name_of_schema(schema);
+	if (schema_name == NULL)
+		return;
+	if (name != NULL)
+		check_namesake(object, name, schema, schema_name);
+	else
+		check_namesakes_in(schema, schema_name);
 }

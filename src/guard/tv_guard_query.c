@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
@@ -22,7 +23,6 @@
 #include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/portal.h"
 #include "utils/selfuncs.h"
 
 #include "base/tv_hot.h"
@@ -38,6 +38,8 @@ static get_index_stats_hook_type next_index_stats = NULL;
 
 static TV_HOT_DATA const QueryDesc *starting = NULL;
 static bool copying = false;	/* COPY table TO */
+static bool filling = false;	/* COPY table FROM ... */
+static Oid	filled = InvalidOid;	/* ... and which it is */
 static TV_HOT_DATA int	executor_depth = 0;
 
 /* Relations that a statement uses, and their owners (InvalidOid: who knows). */
@@ -49,16 +51,18 @@ typedef struct Used
 } Used;
 
 /* Statements that run, one within the other. */
-typedef struct Running
+struct TvRunning
 {
 	const PlannedStmt *stmt;
 	MemoryContext memory;		/* as long as it runs */
 	Used		all;
 	Used		with_queries;	/* those that bring queries along */
-	struct Running *outer;
-} Running;
+	bool		shown;			/* to workers, what is on the stack */
+	uint32		shown_before;
+	TvRunning  *outer;
+};
 
-static TV_HOT_DATA Running *running = NULL;
+static TV_HOT_DATA TvRunning *running = NULL;
 
 TV_HOT int
 tv_guard_executor_depth(void)
@@ -70,6 +74,19 @@ void
 tv_guard_copying(bool now)
 {
 	copying = now;
+}
+
+void
+tv_guard_filling(bool now)
+{
+	filling = now;
+	filled = InvalidOid;
+}
+
+Oid
+tv_guard_filled(void)
+{
+	return filled;
 }
 
 /* The statement that is being started, if these are its entries; else NULL. */
@@ -291,9 +308,21 @@ check_entries(List *rtable, bool report)
 	return true;
 }
 
+/* The server asks for the table of COPY, and for nothing else without a plan. */
+static pg_noinline void
+note_filled(const List *rtable)
+{
+	const RangeTblEntry *rte = rtable != NIL ? linitial(rtable) : NULL;
+
+	if (rte != NULL && rte->rtekind == RTE_RELATION && rte->requiredPerms == ACL_INSERT && starting == NULL)
+		filled = rte->relid;
+}
+
 static TV_HOT bool
 check_perms(List *rtable, bool report)
 {
+	if (unlikely(filling) && !OidIsValid(filled))
+		note_filled(rtable);
 	if (unlikely(next_check_perms != NULL) && !next_check_perms(rtable, report))
 		return false;
 	return likely(!tv_vault_on_anywhere()) || check_entries(rtable, report);
@@ -307,6 +336,8 @@ start_watched(QueryDesc *query, int eflags)
 	const QueryDesc *before = starting;
 	int			depth = executor_depth;
 
+	if (unlikely(IsParallelWorker()))
+		tv_guard_import_stack();
 	starting = query;
 	executor_depth++;
 	PG_TRY();
@@ -331,9 +362,8 @@ executor_start(QueryDesc *query, int eflags)
 		start_watched(query, eflags);
 }
 
-/* The session may have lost what it had when the query was started. */
-static TV_HOT void
-check_again(const PlannedStmt *stmt)
+TV_HOT void
+tv_guard_check_again(const PlannedStmt *stmt)
 {
 	ListCell   *lc;
 
@@ -345,22 +375,6 @@ check_again(const PlannedStmt *stmt)
 			!tv_vault_ignores(rte->relid))
 			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
 	}
-}
-
-/*
- * FETCH: a cursor WITH HOLD has all its rows since the end of its transaction,
- * and runs no executor any more.
- */
-void
-tv_guard_check_fetch(const FetchStmt *stmt)
-{
-	Portal		portal = GetPortalByName(stmt->portalname);
-	ListCell   *lc;
-
-	if (!PortalIsValid(portal) || stmt->ismove)
-		return;
-	foreach(lc, portal->stmts)
-		check_again(lfirst(lc));
 }
 
 /* Nobody watches over defaults and checks, which what is written to has, whoever owns it. */
@@ -391,7 +405,7 @@ find_used(const PlannedStmt *stmt, bool any, Used *used)
 }
 
 static const Used *
-used_by(Running *one, bool any)
+used_by(TvRunning *one, bool any)
 {
 	Used	   *used = any ? &one->all : &one->with_queries;
 	MemoryContext old;
@@ -424,10 +438,29 @@ is_trusted(Oid relid, Oid owner, const Bitmapset *realms)
 	return true;
 }
 
+TV_HOT const TvRunning *
+tv_guard_running(void)
+{
+	return running;
+}
+
+bool
+tv_guard_writes_elsewhere(const TvRunning *statement, uint32 realm)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->stmt->resultRelations)
+	{
+		if (!tv_vault_in_realm(rt_fetch(lfirst_int(lc), statement->stmt->rtable)->relid, realm))
+			return true;
+	}
+	return false;
+}
+
 bool
 tv_guard_runs_others_for_log(void)
 {
-	for (Running *one = running; one != NULL; one = one->outer)
+	for (TvRunning *one = running; one != NULL; one = one->outer)
 	{
 		const Used *used = used_by(one, false);
 		ListCell   *relid;
@@ -449,7 +482,7 @@ tv_guard_runs_others(bool any, const Bitmapset *realms)
 	/* COPY: its defaults */
 	if (running == NULL)
 		return any;
-	for (Running *one = running; one != NULL; one = one->outer)
+	for (TvRunning *one = running; one != NULL; one = one->outer)
 	{
 		const Used *used = used_by(one, any);
 		ListCell   *relid;
@@ -467,12 +500,17 @@ tv_guard_runs_others(bool any, const Bitmapset *realms)
 static TV_HOT pg_noinline void
 run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	Running		now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
+	TvRunning	now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
 	int			before = executor_depth;
 
-	check_again(query->plannedstmt);
+	tv_guard_check_again(query->plannedstmt);
 	executor_depth++;
 	running = &now;
+	if (unlikely(query->plannedstmt->parallelModeNeeded) && tv_guard_stack_depth > 0)
+	{
+		now.shown = true;
+		now.shown_before = tv_guard_show_stack();
+	}
 	PG_TRY();
 	{
 		next_run(query, direction, count, execute_once);
@@ -481,6 +519,8 @@ run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execut
 	{
 		executor_depth = before;
 		running = now.outer;
+		if (unlikely(now.shown))
+			tv_guard_hide_stack(now.shown_before);
 	}
 	PG_END_TRY();
 }
@@ -541,13 +581,29 @@ analyzed(ParseState *pstate, Query *query, JumbleState *jumble)
 		tv_vault_look_at_user();
 }
 
+/* Statistics over columns (CREATE STATISTICS) of it and what is below it. */
+static void
+leave_out_inherited(RelOptInfo *rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, rel->statlist)
+	{
+		if (((StatisticExtInfo *) lfirst(lc))->inherit)
+			rel->statlist = foreach_delete_current(rel->statlist, lc);
+	}
+}
+
 static TV_HOT void
 relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
 	if (next_relation_info)
 		next_relation_info(root, relid, inhparent, rel);
-	if (unlikely(tv_vault_on_anywhere()) && !is_ignored(root->simple_rte_array[rel->relid]) && tv_vault_on())
-		check_planned(root->simple_rte_array[rel->relid]);
+	if (likely(!tv_vault_on_anywhere()) || is_ignored(root->simple_rte_array[rel->relid]) || !tv_vault_on())
+		return;
+	check_planned(root->simple_rte_array[rel->relid]);
+	if (inhparent && rel->statlist != NIL && !tv_guard_uses_inherited(relid))
+		leave_out_inherited(rel);
 }
 
 /* After relation_info(), which has looked at memberships. */
@@ -555,7 +611,11 @@ static TV_HOT bool
 relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
 {
 	if (unlikely(tv_vault_on_anywhere()) && !is_ignored(rte) && !is_read(rte) && tv_vault_on())
+	{
 		check_planned(rte);
+		if (rte->rtekind == RTE_RELATION && rte->inh && !tv_guard_uses_inherited(rte->relid))
+			return true;		/* none */
+	}
 	return next_relation_stats && next_relation_stats(root, rte, attnum, vardata);
 }
 

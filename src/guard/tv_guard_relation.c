@@ -474,9 +474,6 @@ tv_guard_relation_statement(Node *stmt)
 		case T_AlterDefaultPrivilegesStmt:
 			check_default_privileges((AlterDefaultPrivilegesStmt *) stmt);
 			break;
-		case T_FetchStmt:
-			tv_guard_check_fetch((FetchStmt *) stmt);
-			break;
 		case T_LockStmt:
 			check_lock((LockStmt *) stmt);
 			break;

@@ -169,7 +169,7 @@ set_option(const char *name, const char *value, GucContext context, GucSource so
 		}
 		/* a function's own SET clause ends with it */
 		if (changeVal && source == PGC_S_SESSION && action != GUC_ACTION_SAVE &&
-			tv_guard_setting_misleads(name) && IsTransactionState() && tv_vault_user_has_realm())
+			tv_guard_setting_misleads(name) && IsTransactionState() && tv_vault_user_has_place())
 			tv_guard_check_left(GetAuthenticatedUserId(), psprintf("setting %s", name));
 		if (changeVal && source == PGC_S_SESSION &&
 			(pg_strcasecmp(name, "role") == 0 || pg_strcasecmp(name, "session_authorization") == 0))

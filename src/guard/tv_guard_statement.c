@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "commands/defrem.h"
+#include "commands/proclang.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -118,6 +119,22 @@ run_copy(const Call *call)
 	PG_END_TRY();
 }
 
+/* COPY of a table FROM: its defaults run without a statement that has a plan. */
+static void
+run_copy_from(const Call *call)
+{
+	tv_guard_filling(true);
+	PG_TRY();
+	{
+		run_next(call);
+	}
+	PG_FINALLY();
+	{
+		tv_guard_filling(false);
+	}
+	PG_END_TRY();
+}
+
 /* After an error the end of the (sub)transaction puts the user back. */
 static void
 run_elevated(const Call *call)
@@ -148,7 +165,7 @@ run(const Call *call)
 			if (!((CopyStmt *) stmt)->is_from)
 				run_copy(call);
 			else
-				run_next(call);
+				run_copy_from(call);
 			return;
 		case T_CallStmt:
 		case T_DoStmt:
@@ -189,6 +206,43 @@ lock_if_handed_on(const Node *stmt)
 		tv_vault_lock_session();
 }
 
+static bool
+is_in_interpreter(const DoStmt *stmt)
+{
+	const char *language = "plpgsql";
+	ListCell   *lc;
+
+	foreach(lc, stmt->args)
+	{
+		DefElem    *option = lfirst(lc);
+
+		if (strcmp(option->defname, "language") == 0)
+			language = defGetString(option);
+	}
+	return tv_guard_keeps_code(get_language_oid(language, true));
+}
+
+/*
+ * What a function of somebody else keeps for later runs when that function is no
+ * longer there: a statement when it is executed, the query of a cursor WITH HOLD
+ * when the transaction commits, what a DO has defined when others of its language
+ * call it.
+ */
+static void
+check_kept(const Node *stmt)
+{
+	const char *what = NULL;
+
+	if (IsA(stmt, PrepareStmt))
+		what = "PREPARE";
+	else if (IsA(stmt, DeclareCursorStmt) && (((const DeclareCursorStmt *) stmt)->options & CURSOR_OPT_HOLD))
+		what = "DECLARE CURSOR WITH HOLD";
+	else if (IsA(stmt, DoStmt) && is_in_interpreter((const DoStmt *) stmt))
+		what = "DO, in a language whose functions can leave code for each other,";
+	if (what != NULL && tv_vault_user_has_place())
+		tv_guard_check_left(GetAuthenticatedUserId(), what);
+}
+
 static void
 guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
@@ -211,8 +265,8 @@ guard_statement(PlannedStmt *pstmt, const char *text, bool read_only_tree,
 	tv_guard_role_statement(stmt);
 	if (tv_vault_on())
 		tv_guard_relation_statement(stmt);
-	if (IsA(stmt, PrepareStmt) && tv_vault_user_has_realm())
-		tv_guard_check_left(GetAuthenticatedUserId(), "PREPARE");
+	if (tv_vault_on())
+		check_kept(stmt);
 	tv_guard_audit_statement(stmt, context != PROCESS_UTILITY_SUBCOMMAND);
 	run(&call);
 	tv_guard_role_forget();

@@ -13,6 +13,7 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_largeobject.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_statistic.h"
@@ -243,13 +244,47 @@ values_visible(Oid relid)
 	return visible;
 }
 
+static bool
+is_visible(Oid relid)
+{
+	return tv_guard_allows(relid, TV_ACTION_SELECT, NULL) && (!tv_vault_protects(relid) || values_visible(relid));
+}
+
+/* Statistics of a table with partitions or children have values of these, which may be in realms. */
 bool
 tv_guard_statistics_visible(Oid relid)
 {
+	ListCell   *lc;
+
 	if (!tv_vault_on())
 		return true;
-	return relid != LargeObjectRelationId && tv_guard_allows(relid, TV_ACTION_SELECT, NULL) &&
-		(!tv_vault_protects(relid) || values_visible(relid));
+	if (relid == LargeObjectRelationId || !is_visible(relid))
+		return false;
+	if (!tv_vault_is_above(relid))
+		return true;
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		if (!is_visible(lfirst_oid(lc)))
+			return false;
+	}
+	return true;
+}
+
+/* The planner may use them; what it then calls is as if it had read the rows. */
+bool
+tv_guard_uses_inherited(Oid relid)
+{
+	ListCell   *lc;
+
+	if (!tv_vault_is_above(relid))
+		return true;
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		if (!tv_guard_allows(lfirst_oid(lc), TV_ACTION_SELECT, tv_guard_no_column()))
+			return false;
+		tv_guard_carry_all(tv_vault_realms_of(lfirst_oid(lc), true));
+	}
+	return true;
 }
 
 bool

@@ -68,6 +68,9 @@ extern void tv_vault_verify_all(void);
  */
 extern bool tv_vault_protects(Oid relid);
 
+/* Are partitions or children of relid in realms that it is not in? */
+extern bool tv_vault_is_above(Oid relid);
+
 /* May the session do action to relation relid?  Neither throws nor audits. */
 extern void tv_vault_ask(Oid relid, TvAction action, TvAnswer *answer);
 
@@ -88,6 +91,12 @@ extern void tv_vault_ask_database(TvAction action, TvAnswer *answer);
  * it is as open as any of the realms that role is authorized for.
  */
 extern void tv_vault_ask_owned(Oid role, TvAction action, TvAnswer *answer);
+
+/*
+ * The same for rows of the realms that are kept somewhere (a cursor): as closed as
+ * all of these are.
+ */
+extern void tv_vault_ask_realms(const Bitmapset *realms, TvAction action, TvAnswer *answer);
 
 /*
  * Audit the answer for what was asked and, unless it allows, throw ERROR with
@@ -172,6 +181,9 @@ extern bool tv_vault_role_governs(Oid role);
  * last, in a transaction; asking reads nothing, also while an error is reported.
  */
 extern bool tv_vault_user_has_realm(void);
+
+/* The same, or an office of the vault, or is the owner of a realm. */
+extern bool tv_vault_user_has_place(void);
 extern void tv_vault_look_at_user(void);
 
 /*
@@ -217,6 +229,9 @@ extern Bitmapset *tv_vault_realms_of_view(Oid view);
 
 /* The same for row security policies of the table; what they read of the table itself does not count. */
 extern Bitmapset *tv_vault_realms_of_policies(Oid relid);
+
+/* A table of a realm that is called like that, in any schema; InvalidOid: none. */
+extern Oid	tv_vault_namesake(const char *name);
 
 /* A relation was made: if what protects it wants it encrypted, it must be. */
 extern void tv_vault_object_created(Oid relid);

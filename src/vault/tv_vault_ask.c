@@ -155,7 +155,7 @@ tv_vault_ask_columns(Oid relid, TvAction action, const Bitmapset *columns, TvAns
 			answer_for_rule(local, target->rules[i], action, answer);
 	}
 	if (action == TV_ACTION_SELECT && answer->verdict == TV_ANSWER_ALLOW && !answer->emergency &&
-		target->n_realms == 1 && target->n_rules == 0)
+		target->n_realms == 1 && target->n_rules == 0 && !target->above)
 		tv_vault_local_open(relid, local->policy->realms[target->realms[0]].id, answer->until);
 }
 
@@ -208,6 +208,7 @@ tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer)
 }
 
 static bool user_has_realm = false;
+static bool user_governs = false;
 
 TV_HOT void
 tv_vault_look_at_user(void)
@@ -225,6 +226,7 @@ tv_vault_look_at_user(void)
 
 		user_has_realm = access->authorized || access->password_until != 0 || access->emergency_until != 0;
 	}
+	user_governs = tv_vault_on() && tv_vault_role_governs(GetAuthenticatedUserId());
 	generation = tv_vault_generation();
 	version = tv_vault_current()->version;
 }
@@ -233,6 +235,12 @@ bool
 tv_vault_user_has_realm(void)
 {
 	return tv_vault_on_anywhere() && user_has_realm;
+}
+
+bool
+tv_vault_user_has_place(void)
+{
+	return tv_vault_user_has_realm() || (tv_vault_on_anywhere() && user_governs);
 }
 
 /* Is role authorized for the realm, by itself or as a member, or by a password? */
@@ -291,6 +299,26 @@ tv_vault_ask_owned(Oid role, TvAction action, TvAnswer *answer)
 			return;
 		}
 		consider(answer, &found);
+	}
+}
+
+void
+tv_vault_ask_realms(const Bitmapset *realms, TvAction action, TvAnswer *answer)
+{
+	const TvVaultLocal *local = begin(answer, action);
+
+	if (local == NULL || local->state == TV_VAULT_NONE)
+		return;
+	if (local->policy == NULL || bms_is_member(TV_REALM_UNKNOWN, realms))
+	{
+		answer->verdict = TV_ANSWER_CLOSED;
+		return;
+	}
+	for (uint32 i = 0; i < local->policy->n_realms; i++)
+	{
+		if (bms_is_member(local->policy->realms[i].id, realms) &&
+			local->policy->realms[i].mode != TV_MODE_DISABLED)
+			answer_for_realm(local, i, action, answer);
 	}
 }
 
@@ -480,6 +508,15 @@ tv_vault_object_created(Oid relid)
 {
 	if (tv_vault_on() && tv_vault_protects(relid))
 		tv_vault_check_may_join(relid);
+}
+
+bool
+tv_vault_is_above(Oid relid)
+{
+	TvAnswer	unused;
+	const TvVaultLocal *local = begin(&unused, TV_ACTION_SELECT);
+
+	return local != NULL && local->state != TV_VAULT_NONE && tv_vault_target(local, relid)->above;
 }
 
 /* Is the storage of rel, if it has any of its own, sealed? */

@@ -269,6 +269,33 @@ add_rules(Indexes *rules, const TvPolicy *policy, List *roots, const Indexes *re
 	}
 }
 
+/*
+ * Is a partition or child of relid, at any distance, in a realm that relid is not
+ * in?  Statistics of relid have values of it.
+ */
+static bool
+is_above(const TvPolicy *policy, Oid relid, const Indexes *realms)
+{
+	char		kind = get_rel_relkind(relid);
+	ListCell   *lc;
+
+	if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) || !has_subclass(relid))
+		return false;
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		Indexes		below = {0};
+
+		add_realms(&below, policy, lfirst_oid(lc), TV_OBJECT_TABLE);
+		add_realms(&below, policy, get_rel_namespace(lfirst_oid(lc)), TV_OBJECT_SCHEMA);
+		for (int i = 0; i < below.n; i++)
+		{
+			if (!in_realms(policy, realms, policy->realms[below.items[i]].id))
+				return true;
+		}
+	}
+	return false;
+}
+
 static uint32 *
 keep(const Indexes *list)
 {
@@ -291,6 +318,7 @@ build(const TvVaultLocal *local, Oid relid)
 	Indexes		realms = {0};
 	Indexes		rules = {0};
 	bool		sealed = false;
+	bool		above = false;
 	bool		found;
 	List	   *roots = tv_vault_roots(relid);
 	TvTarget   *target = &uncached;
@@ -309,7 +337,10 @@ build(const TvVaultLocal *local, Oid relid)
 		}
 	}
 	if (local->policy != NULL)
+	{
 		add_rules(&rules, local->policy, roots, &realms);
+		above = is_above(local->policy, relid, &realms);
+	}
 
 	/* something moved while catalogs were read: good for once */
 	if (before == moves)
@@ -317,6 +348,7 @@ build(const TvVaultLocal *local, Oid relid)
 	else
 		target->relid = relid;
 	target->sealed = sealed;
+	target->above = above;
 	target->n_realms = realms.n;
 	target->n_rules = rules.n;
 	target->realms = keep(&realms);
@@ -335,7 +367,7 @@ tv_vault_target(const TvVaultLocal *local, Oid relid)
 	target = targets_lookup(table, relid);
 	if (unlikely(target == NULL))
 		target = build(local, relid);
-	if (!stale && target->n_realms == 0 && target->n_rules == 0)
+	if (!stale && target->n_realms == 0 && target->n_rules == 0 && !target->above)
 		tv_vault_local_ignore(relid);
 	return target;
 }

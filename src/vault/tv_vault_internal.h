@@ -153,6 +153,7 @@ typedef struct TvTarget
 	Oid			relid;
 	char		status;			/* of the hash table */
 	bool		sealed;			/* tde_heap, or part of a table that is */
+	bool		above;			/* some of its partitions or children are in other realms, too */
 	uint16		n_realms;
 	uint16		n_rules;
 	uint32	   *realms;

@@ -72,6 +72,39 @@ tv_vault_leaves(Oid relid, Oid schema, bool alone)
 	return NULL;
 }
 
+Oid
+tv_vault_namesake(const char *name)
+{
+	const TvPolicy *policy = tv_vault_on() ? tv_vault_current()->policy : NULL;
+	List	   *tables = NIL;
+	List	   *schemas = NIL;
+	ListCell   *lc;
+
+	/* names are in catalogs: looking one up may bring another policy */
+	for (uint32 i = 0; policy != NULL && i < policy->n_objects; i++)
+	{
+		if (policy->objects[i].kind == TV_OBJECT_TABLE)
+			tables = lappend_oid(tables, policy->objects[i].oid);
+		else if (policy->objects[i].kind == TV_OBJECT_SCHEMA)
+			schemas = lappend_oid(schemas, policy->objects[i].oid);
+	}
+	foreach(lc, tables)
+	{
+		char	   *other = get_rel_name(lfirst_oid(lc));
+
+		if (other != NULL && strcmp(other, name) == 0)
+			return lfirst_oid(lc);
+	}
+	foreach(lc, schemas)
+	{
+		Oid			relid = get_relname_relid(name, lfirst_oid(lc));
+
+		if (OidIsValid(relid))
+			return relid;
+	}
+	return InvalidOid;
+}
+
 /* --- views --- */
 
 /* What a rule or policy refers to. */

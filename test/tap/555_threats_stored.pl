@@ -166,13 +166,13 @@ CREATE FUNCTION alice.upper(varchar) RETURNS text LANGUAGE plpgsql AS $$BEGIN IN
 CREATE FUNCTION alice.patients() RETURNS SETOF text LANGUAGE sql AS 'INSERT INTO public.loot SELECT ssn FROM secret.patients RETURNING v';
 CREATE FUNCTION alice.eq(text, varchar) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN INSERT INTO public.loot VALUES ($1); RETURN true; END$$;
 CREATE OPERATOR alice.= (LEFTARG = text, RIGHTARG = varchar, FUNCTION = alice.eq);
-CREATE VIEW alice.patients AS SELECT pg_notify('loot', ssn) IS NULL AS ssn FROM secret.patients;
+CREATE VIEW alice.sick AS SELECT pg_notify('loot', ssn) IS NULL AS ssn FROM secret.patients;
 CREATE AGGREGATE alice.string_agg(varchar) (SFUNC = textcat, STYPE = text, INITCOND = '');
 GRANT ALL ON ALL TABLES IN SCHEMA alice TO PUBLIC;
 SQL
 foreach my $read ('SELECT count(ssn::public.token) FROM secret.patients', q{SELECT count('loot' % ssn) FROM secret.patients}, q{SELECT count('loot' OPERATOR(alice.+) ssn) FROM secret.patients},
 	'SELECT count(upper(ssn::varchar)) FROM secret.patients', 'SELECT patients() FROM secret.small', q{SELECT count(*) FROM secret.patients WHERE ssn = 'x'::varchar},
-	'SELECT * FROM patients', 'SELECT string_agg(ssn::varchar) FROM secret.patients', 'SELECT count(ssn::alice.text) FROM secret.patients')
+	'SELECT * FROM sick', 'SELECT string_agg(ssn::varchar) FROM secret.patients', 'SELECT count(ssn::alice.text) FROM secret.patients')
 {
 	sprung("\"\$user\": $read", 'SELECT 1', "SHOW search_path; LISTEN loot; $read; SELECT 1", qr/\A(?!.*Asynchronous).*"\$user", public.*(?:in a transaction that uses a realm|may not use realm|may not carry rows)/s, clean => 'SELECT 1');
 }
