@@ -210,6 +210,23 @@ is_fine(TvPageVerdict verdict)
 		verdict == TV_VERDICT_PLAIN;
 }
 
+static bool
+is_map(ForkNumber fork)
+{
+	return fork == FSM_FORKNUM || fork == VISIBILITYMAP_FORKNUM;
+}
+
+/*
+ * Maps are not logged, so replay may meet them before their new image, and those
+ * of a base backup before the version of the key that they were copied under.
+ */
+static bool
+is_of_other_time(ForkNumber fork, TvPageVerdict verdict)
+{
+	return InRecovery && is_map(fork) &&
+		(verdict == TV_VERDICT_OLD_VERSION || verdict == TV_VERDICT_NO_KEY_VERSION);
+}
+
 void
 tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 				  BlockNumber block, char *page)
@@ -244,10 +261,9 @@ tv_page_open_read(TvPageFile *file, SMgrRelation reln, ForkNumber fork,
 	 * Maps are hints that may be torn by a crash; empty ones are correct.  In
 	 * other forks zero_damaged_pages asks for the same.
 	 */
-	if (fork == FSM_FORKNUM || fork == VISIBILITYMAP_FORKNUM || zero_damaged_pages)
+	if (is_map(fork) || zero_damaged_pages)
 	{
-		/* maps are not logged: replay may meet them before their new image */
-		report(InRecovery && exam.verdict == TV_VERDICT_OLD_VERSION ? DEBUG1 : WARNING,
+		report(is_of_other_time(fork, exam.verdict) ? DEBUG1 : WARNING,
 			   &exam, reln, fork, block);
 		memset(page, 0, BLCKSZ);
 		return;

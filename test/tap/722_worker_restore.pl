@@ -106,15 +106,24 @@ foreach my $case ([ 'before', "recovery_target_name = 'middle'", $middle ], [ 'm
 
 # --- a base backup during which a version is destroyed -----------------------------------
 
-# Of two backups, one takes the pages first and the keyring last, one the other
-# way round; in between the rotation ends.
-foreach my $first ('base', 'tde_vault')
+sub rotate_slowly
 {
-	my $version = $node->safe_psql('postgres', $versions);
-	my $target = $node->backup_dir . "/$first-first";
 	slow_workers($node, 40, 20);
 	$node->safe_psql('postgres', 'ALTER TABLE t ROTATE ENCRYPTION KEY');
 	$node->poll_query_until('postgres', $working) or die 'not under way';
+	return;
+}
+
+# Of these backups, one takes the pages first and the keyring last, the others the
+# other way round; in between the rotation ends, and in the last one it begins there,
+# too: the pages are of a version that its keyring gets from WAL.
+foreach my $case ([ 'base', 'before' ], [ 'tde_vault', 'before' ], [ 'tde_vault', 'between' ])
+{
+	my ($first, $begins) = @$case;
+	my $version = $node->safe_psql('postgres', $versions);
+	my $name = "$first-first-$begins";
+	my $target = $node->backup_dir . "/$name";
+	rotate_slowly() if $begins eq 'before';
 	my $session = $node->background_psql('postgres');
 	$session->query_safe(q{SELECT pg_backup_start('slow', true)});
 	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 3');
@@ -122,8 +131,13 @@ foreach my $first ('base', 'tde_vault')
 	chmod 0700, $target;
 	PostgreSQL::Test::RecursiveCopy::copypath($node->data_dir . "/$first", "$target/$first");
 	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 4');
+	if ($begins eq 'between')
+	{
+		$node->safe_psql('postgres', 'VACUUM t');
+		rotate_slowly();
+	}
 	slow_workers($node);
-	settle($node, "backup, $first first", $version + 1);
+	settle($node, "backup, $name", $version + 1);
 	$node->safe_psql('postgres', 'UPDATE t SET n = n + 1 WHERE id % 10 = 5');
 	system_or_bail('sh', '-c', 'cd "$0" && for f in *; do [ -e "$1/$f" ] || [ "$f" = pg_wal ] || [ "$f" = postmaster.pid ] || [ "$f" = postmaster.opts ] || cp -r "$f" "$1/"; done; mkdir -p -m 0700 "$1/pg_wal"; rm -rf "$1"/pg_replslot/*',
 		$node->data_dir, $target);
@@ -132,11 +146,12 @@ foreach my $first ('base', 'tde_vault')
 	$node->write_file("$target/backup_label", "$label\n");
 	my $sum = $node->safe_psql('postgres', $rows);
 	archived();
-	my $server = restore("restored_$first", "$first-first", '');
-	$server->sql_is($rows, $sum, "backup, $first first: every row");
-	$server->verify_ok("backup, $first first: verify is clean");
-	settle($server, "backup, $first first", $version + 1);
-	$server->sql_is($rows, $sum, "backup, $first first: under the new version");
+	my $server = restore("restored_$name", $name, '');
+	$server->sql_is($rows, $sum, "backup, $name: every row");
+	$server->verify_ok("backup, $name: verify is clean");
+	settle($server, "backup, $name", $version + 1);
+	$server->sql_is($rows, $sum, "backup, $name: under the new version");
+	unlike(slurp_file($server->logfile), qr/damaged|key version that/, "backup, $name: nothing is called damaged");
 	$server->stop;
 }
 
