@@ -109,6 +109,8 @@ check_stack(const Bitmapset *realms, const char *realm, const char *object)
 	Oid			function;
 
 	tv_guard_carry_all(realms);
+	if (unlikely(tv_guard_foreign_running > 0))
+		tv_guard_check_foreign_running();
 	function = tv_guard_untrusted_function_of(realms);
 	if (OidIsValid(function))
 		refuse_function(function, realm, object);
@@ -129,7 +131,7 @@ tv_guard_reads(Oid relid)
 {
 	uint32		realm = tv_vault_opens(relid);
 
-	if (realm == 0 || OidIsValid(tv_guard_untrusted_function(realm)))
+	if (realm == 0 || unlikely(tv_guard_foreign_running > 0) || OidIsValid(tv_guard_untrusted_function(realm)))
 		return false;
 	tv_guard_touch();
 	tv_guard_carry(realm);

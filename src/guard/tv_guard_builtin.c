@@ -63,7 +63,16 @@ check_set(FunctionCallInfo fcinfo)
 		tv_guard_check_sent(fcinfo->flinfo);
 }
 
-GUARDED(guarded_nextval, NEXTVAL, check_sequence(fcinfo))
+/* Which sequence is counted up can tell a value, too; that of a default is always the same. */
+static void
+check_next(FunctionCallInfo fcinfo)
+{
+	check_sequence(fcinfo);
+	if (tv_vault_on() && !get_fn_expr_arg_stable(fcinfo->flinfo, 0))
+		tv_guard_check_sent(fcinfo->flinfo);
+}
+
+GUARDED(guarded_nextval, NEXTVAL, check_next(fcinfo))
 GUARDED(guarded_setval, SETVAL, check_set(fcinfo))
 GUARDED(guarded_setval_called, SETVAL_CALLED, check_set(fcinfo))
 

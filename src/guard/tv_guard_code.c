@@ -142,6 +142,9 @@ classify(TvCode *entry, HeapTuple tuple)
 	else
 		entry->untrusted_language = tv_guard_untrusted_language(form->prolang);
 
+	entry->inlined = form->provolatile == PROVOLATILE_IMMUTABLE ||
+		(form->provolatile == PROVOLATILE_STABLE && form->proretset && form->prolang == SQLlanguageId);
+
 	/* in whatever language: "internal" can do much with a row (pg_notify, lo_put ...) */
 	entry->foreign = form->oid >= FirstNormalObjectId &&
 		!OidIsValid(getExtensionOfObject(ProcedureRelationId, form->oid));

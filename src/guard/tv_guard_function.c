@@ -205,7 +205,7 @@ needs_hook(Oid function)
 		(entry.telling && tv_vault_on()) ||
 		(entry.foreign && creating_extension) ||
 		(entry.foreign && tv_vault_on() &&
-		 (entry.owner != GetAuthenticatedUserId() || !tv_guard_has_place(entry.owner, EVERYWHERE)));
+		 (!entry.inlined || entry.owner != GetAuthenticatedUserId() || !tv_guard_has_place(entry.owner, EVERYWHERE)));
 }
 
 static void

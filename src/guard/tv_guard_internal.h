@@ -208,6 +208,9 @@ extern const TvRunning *tv_guard_running(void);
 /* Does it write to a table that is not in the realm? */
 extern bool tv_guard_writes_elsewhere(const TvRunning *statement, uint32 realm);
 
+/* Is entry rti only locked: SELECT FOR UPDATE, which the server takes for an UPDATE? */
+extern bool tv_guard_only_locked(const PlannedStmt *stmt, Index rti);
+
 /* Columns for who names none, so that only rules on the whole table count. */
 extern const Bitmapset *tv_guard_no_column(void);
 
@@ -228,6 +231,13 @@ extern void tv_guard_copying(bool copying);
 extern void tv_guard_filling(bool filling);
 extern Oid	tv_guard_filled(void);
 
+/*
+ * How many statements that run read foreign tables, and are these for rows of
+ * realms that the transaction is given now?  Throws.
+ */
+extern int	tv_guard_foreign_running;
+extern void tv_guard_check_foreign_running(void);
+
 /* The session may have lost what it had when the statement was started: throws. */
 extern void tv_guard_check_again(const PlannedStmt *stmt);
 
@@ -240,8 +250,12 @@ extern void tv_guard_cursor_init(void); /* tv_guard_cursor.c */
 /* An entry of the statement (NULL: no plan), if a rule or view brings it along. */
 extern void tv_guard_check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte);
 
-/* Views, and policies of tables, in a statement with these entries, more than one. */
-extern void tv_guard_check_views(const List *rtable);
+/* Views, and rules and policies of tables, in a statement (NULL: no plan) with these entries, more than one. */
+extern void tv_guard_check_views(const PlannedStmt *stmt, const List *rtable);
+
+/* A foreign table, or those that a statement (NULL: no plan) with these entries reads. */
+extern void tv_guard_check_foreign(Oid table);
+extern void tv_guard_check_foreign_in(const PlannedStmt *stmt, const List *rtable);
 
 /* --- tv_guard_log.c --- */
 
@@ -290,6 +304,7 @@ typedef struct TvCode
 	bool		untrusted_language;
 	bool		foreign;		/* neither the server's nor an extension's */
 	bool		aggregate;
+	bool		inlined;		/* reads no table, or becomes part of the query */
 	bool		replaced;		/* another name for a function of the server that we stand in front of */
 	bool		telling;		/* runs SQL that it is told */
 	bool		keeps;			/* foreign, in a language whose functions can leave code for each other */

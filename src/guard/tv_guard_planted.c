@@ -20,6 +20,8 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
@@ -48,6 +50,19 @@ function_owner(Oid function)
 	return owner;
 }
 
+/* The same for a foreign server, which says where rows are sent. */
+static Oid
+server_owner(Oid server)
+{
+	TvLookup	lookup;
+	HeapTuple	tuple = tv_guard_lookup(&lookup, ForeignServerRelationId, ForeignServerOidIndexId,
+										Anum_pg_foreign_server_oid, server);
+	Oid			owner = HeapTupleIsValid(tuple) ? ((Form_pg_foreign_server) GETSTRUCT(tuple))->srvowner : InvalidOid;
+
+	tv_guard_end_lookup(&lookup);
+	return owner;
+}
+
 /* Which relations count. */
 typedef enum Kind
 {
@@ -58,6 +73,7 @@ static bool
 is_of_kind(Form_pg_class form, Kind kind)
 {
 	return kind == ALL || form->relkind == RELKIND_VIEW || form->relkind == RELKIND_MATVIEW || form->relhasrules ||
+		(kind == WITH_RULES && form->relkind == RELKIND_FOREIGN_TABLE) ||
 		(kind == WITH_QUERIES && form->relrowsecurity);
 }
 
@@ -174,6 +190,12 @@ tv_guard_check_planted(Oid class, Oid object)
 			break;
 		case RelationRelationId:
 			owner = owner_of_changed(object);
+			break;
+		case ForeignServerRelationId:
+			owner = server_owner(object);
+			break;
+		case ForeignTableRelationId:
+			owner = relation_owner(object, ALL);
 			break;
 		case RewriteRelationId:
 		case PolicyRelationId:

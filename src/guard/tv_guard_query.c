@@ -63,6 +63,7 @@ struct TvRunning
 };
 
 static TV_HOT_DATA TvRunning *running = NULL;
+TV_HOT_DATA int tv_guard_foreign_running = 0;
 
 TV_HOT int
 tv_guard_executor_depth(void)
@@ -99,9 +100,8 @@ statement_of(const List *range_table)
 
 /* --- what a query does to an entry --- */
 
-/* Is it only locked: SELECT FOR UPDATE, which the server takes for an UPDATE? */
-static bool
-only_locked(const PlannedStmt *stmt, Index rti)
+bool
+tv_guard_only_locked(const PlannedStmt *stmt, Index rti)
 {
 	ListCell   *lc;
 
@@ -167,7 +167,7 @@ actions_of(const PlannedStmt *stmt, Index rti, const RangeTblEntry *rte)
 
 	if (perms == 0)
 		perms = stmt ? inherited_perms(stmt, rti) : ACL_SELECT;
-	if (stmt != NULL && (perms & ACL_UPDATE) && only_locked(stmt, rti))
+	if (stmt != NULL && (perms & ACL_UPDATE) && tv_guard_only_locked(stmt, rti))
 		perms = (perms & ~ACL_UPDATE) | ACL_SELECT;
 	if (perms & ACL_SELECT)
 		actions |= TV_ACTION_SELECT;
@@ -229,7 +229,7 @@ check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool repo
 
 	if ((rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) &&
 		rte->relkind != RELKIND_VIEW && IsCatalogRelationOid(rte->relid) &&
-		(stmt == NULL || !only_locked(stmt, rti)))
+		(stmt == NULL || !tv_guard_only_locked(stmt, rti)))
 	{
 		if (!report)
 			return false;
@@ -282,6 +282,7 @@ static TV_HOT pg_noinline bool
 check_entries(List *rtable, bool report)
 {
 	Index		rti = 0;
+	bool		foreign = false;
 	ListCell   *lc;
 
 	foreach(lc, rtable)
@@ -291,6 +292,7 @@ check_entries(List *rtable, bool report)
 		rti++;
 		if (rte->rtekind != RTE_RELATION)
 			continue;
+		foreign |= rte->relkind == RELKIND_FOREIGN_TABLE;
 		if (rte->relid < FirstUnpinnedObjectId)
 		{
 			if (!check_catalog(rtable, rti, rte, report))
@@ -302,9 +304,11 @@ check_entries(List *rtable, bool report)
 				 !check_entry(rtable, rti, rte, report))
 			return false;
 	}
+	if (unlikely(foreign) && report && tv_vault_on())
+		tv_guard_check_foreign_in(statement_of(rtable), rtable);
 	/* one table: it is the realm's, or there is none */
 	if (unlikely(list_length(rtable) > 1) && report && tv_vault_on())
-		tv_guard_check_views(rtable);
+		tv_guard_check_views(statement_of(rtable), rtable);
 	return true;
 }
 
@@ -362,9 +366,10 @@ executor_start(QueryDesc *query, int eflags)
 		start_watched(query, eflags);
 }
 
-TV_HOT void
-tv_guard_check_again(const PlannedStmt *stmt)
+static TV_HOT bool
+check_again(const PlannedStmt *stmt)
 {
+	bool		foreign = false;
 	ListCell   *lc;
 
 	foreach(lc, stmt->rtable)
@@ -374,7 +379,22 @@ tv_guard_check_again(const PlannedStmt *stmt)
 		if (rte->rtekind == RTE_RELATION && rte->relid >= FirstUnpinnedObjectId &&
 			!tv_vault_ignores(rte->relid))
 			tv_guard_recheck(rte->relid, TV_ACTION_SELECT, NULL, false);
+		foreign |= rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_FOREIGN_TABLE;
 	}
+	return foreign;
+}
+
+void
+tv_guard_check_again(const PlannedStmt *stmt)
+{
+	(void) check_again(stmt);
+}
+
+void
+tv_guard_check_foreign_running(void)
+{
+	for (TvRunning *one = running; one != NULL; one = one->outer)
+		tv_guard_check_foreign_in(one->stmt, one->stmt->rtable);
 }
 
 /* Nobody watches over defaults and checks, which what is written to has, whoever owns it. */
@@ -502,8 +522,10 @@ run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execut
 {
 	TvRunning	now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
 	int			before = executor_depth;
+	int			foreign_before = tv_guard_foreign_running;
 
-	tv_guard_check_again(query->plannedstmt);
+	if (unlikely(check_again(query->plannedstmt)))
+		tv_guard_foreign_running++;
 	executor_depth++;
 	running = &now;
 	if (unlikely(query->plannedstmt->parallelModeNeeded) && tv_guard_stack_depth > 0)
@@ -518,6 +540,7 @@ run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execut
 	PG_FINALLY();
 	{
 		executor_depth = before;
+		tv_guard_foreign_running = foreign_before;
 		running = now.outer;
 		if (unlikely(now.shown))
 			tv_guard_hide_stack(now.shown_before);
@@ -599,7 +622,12 @@ relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
 	if (next_relation_info)
 		next_relation_info(root, relid, inhparent, rel);
-	if (likely(!tv_vault_on_anywhere()) || is_ignored(root->simple_rte_array[rel->relid]) || !tv_vault_on())
+	if (likely(!tv_vault_on_anywhere()))
+		return;
+	/* the server there may be asked for estimates, with values that are known by now */
+	if (unlikely(rel->fdwroutine != NULL) && !bms_is_member(rel->relid, root->all_result_relids) && tv_vault_on())
+		tv_guard_check_foreign(relid);
+	if (is_ignored(root->simple_rte_array[rel->relid]) || !tv_vault_on())
 		return;
 	check_planned(root->simple_rte_array[rel->relid]);
 	if (inhparent && rel->statlist != NIL && !tv_guard_uses_inherited(relid))

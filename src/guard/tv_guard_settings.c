@@ -45,6 +45,8 @@ static const char *const guarded[] = {
 	/* who is let in as whom */
 	"ssl_ca_file", "ssl_cert_file", "ssl_crl_file", "ssl_crl_dir", "db_user_namespace",
 	"krb_caseins_users",
+	/* a password as md5 is as good as the password, to who reads pg_authid */
+	"password_encryption",
 	/* who listens to a password on its way, and whose log a standby replays */
 	"ssl", "ssl_min_protocol_version", "ssl_ciphers", "primary_conninfo",
 	/* whether what it says is on disk is on disk: also the audit log */

@@ -26,8 +26,8 @@ typedef struct Frame
 	Oid			function;
 	Oid			owner;			/* InvalidOid: of what it was told */
 	bool		told;			/* by a stored expression, which may be anybody's */
-	bool		stored;			/* it is such an expression that calls it */
-	const TvRunning *statement;	/* where, if stored; NULL: in none */
+	bool		stored;			/* it is such an expression, of statement, that calls it */
+	const TvRunning *statement;	/* the innermost one that runs; NULL: none */
 } Frame;
 
 #define SHOWN_FRAMES 16
@@ -70,20 +70,17 @@ add(Oid function, Oid owner)
 	memset(frame, 0, sizeof(*frame));
 	frame->function = function;
 	frame->owner = owner;
+	frame->statement = tv_guard_running();
 	return frame;
 }
 
-/*
- * Does an expression that was stored call it, for a value?  Not so a trigger, or
- * what has no expression; and policies and checks are told yes or no.  A worker
- * knows no places: there nothing counts as stored, but it writes nothing either.
- */
+/* Has the call no place in a text, and is it for a value?  Policies and checks are told yes or no. */
 static bool
-is_stored(const FmgrInfo *flinfo)
+has_no_place(const FmgrInfo *flinfo)
 {
-	const Node *call = flinfo != NULL && !IsParallelWorker() ? flinfo->fn_expr : NULL;
+	const Node *call = flinfo != NULL ? flinfo->fn_expr : NULL;
 
-	if (call == NULL)
+	if (call == NULL)			/* a trigger, an index, what has no expression */
 		return false;
 	if (IsA(call, FuncExpr))
 		return ((const FuncExpr *) call)->location < 0 && ((const FuncExpr *) call)->funcresulttype != BOOLOID;
@@ -91,13 +88,29 @@ is_stored(const FmgrInfo *flinfo)
 		((const OpExpr *) call)->opresulttype != BOOLOID;
 }
 
+/*
+ * Does an expression that was stored, in the statement that runs or the COPY, call
+ * it?  A call that the planner tries out has lost its place, too (clauses.c,
+ * evaluate_function): that is before its statement runs, and within a function
+ * that the one which runs has called.  A worker knows no places, but writes nothing
+ * either.
+ */
+static bool
+is_stored(const FmgrInfo *flinfo, const Frame *below, const TvRunning *statement)
+{
+	if (IsParallelWorker() || !has_no_place(flinfo))
+		return false;
+	return statement != NULL ? below == NULL || below->statement != statement :
+		below == NULL && OidIsValid(tv_guard_filled());
+}
+
 void
 tv_guard_push(Oid function, Oid owner, const FmgrInfo *flinfo)
 {
 	Frame	   *frame = add(function, owner);
+	const Frame *below = tv_guard_stack_depth > 1 ? frame - 1 : NULL;
 
-	frame->stored = is_stored(flinfo);
-	frame->statement = frame->stored ? tv_guard_running() : NULL;
+	frame->stored = is_stored(flinfo, below, frame->statement);
 }
 
 void
@@ -159,10 +172,8 @@ tells_elsewhere(const Frame *frame, uint32 realm)
 {
 	if (likely(!frame->stored))
 		return false;
-	if (frame->statement != NULL)
-		return tv_guard_writes_elsewhere(frame->statement, realm);
-	return OidIsValid(tv_guard_filled()) ? !tv_vault_in_realm(tv_guard_filled(), realm) :
-		!tv_vault_function_runs_for(frame->function, realm);
+	return frame->statement != NULL ? tv_guard_writes_elsewhere(frame->statement, realm) :
+		!tv_vault_in_realm(tv_guard_filled(), realm);
 }
 
 static bool

@@ -1,12 +1,13 @@
 /*
  * tv_guard_view.c
- *	  Queries that somebody stored (views, rules, row security policies), in a
- *	  statement that reads a realm.
+ *	  Queries that somebody stored (views, rules, row security policies), and
+ *	  foreign tables, in a statement that reads a realm.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
 #include "catalog/pg_class.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 
 #include "base/tv_report.h"
@@ -45,11 +46,8 @@ tv_guard_check_borrowed(const PlannedStmt *stmt, const RangeTblEntry *rte)
 static void
 check_view(const RangeTblEntry *rte, const Bitmapset *realms)
 {
-	Oid			owner;
+	Oid			owner = tv_guard_owner_of_relation(rte->relid);
 
-	if (rte->relkind != RELKIND_VIEW)
-		return;
-	owner = tv_guard_owner_of_relation(rte->relid);
 	if (tv_guard_trusted_owner(owner, realms) ||
 		tv_guard_trusted_owner(owner, tv_vault_realms_of_view(rte->relid)))
 		return;
@@ -59,6 +57,31 @@ check_view(const RangeTblEntry *rte, const Bitmapset *realms)
 			 errmsg("view %s may not carry rows of a realm", tv_guard_name(rte->relid)),
 			 errdetail("Its owner, \"%s\", has no place in the realm.", GetUserNameFromId(owner, true)),
 			 errhint("Name the table itself, or let a role own the view that is authorized for the realm.")));
+}
+
+/*
+ * A rule's statement still has the entry of the table that was to be written to,
+ * and writes to others.  A function that it calls may have become part of it, so
+ * that nothing tells its rows from what the user reads.
+ */
+static void
+check_rule(const PlannedStmt *stmt, const RangeTblEntry *rte, Index rti, const Bitmapset *realms)
+{
+	Oid			owner;
+
+	if ((rte->requiredPerms & (ACL_INSERT | ACL_UPDATE | ACL_DELETE)) == 0 || rte->relkind == RELKIND_VIEW ||
+		stmt == NULL || list_member_int(stmt->resultRelations, rti) || tv_guard_only_locked(stmt, rti))
+		return;
+	owner = tv_guard_owner_of_relation(rte->relid);
+	if (tv_guard_trusted_owner(owner, realms))
+		return;
+	tv_guard_audit_refusal(psprintf("rules of %s on rows of a realm", tv_guard_name(rte->relid)));
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("rules of %s may not carry rows of a realm", tv_guard_name(rte->relid)),
+			 errdetail("The owner of the table, \"%s\", has no place in the realm.",
+					   GetUserNameFromId(owner, true)),
+			 errhint("Let a role own the table that is authorized for the realm.")));
 }
 
 /* The same for a table's row security policies, which read as whoever uses the table. */
@@ -87,10 +110,11 @@ check_policies(const RangeTblEntry *rte)
 }
 
 void
-tv_guard_check_views(const List *rtable)
+tv_guard_check_views(const PlannedStmt *stmt, const List *rtable)
 {
 	ListCell   *lc;
 	Bitmapset  *realms = NULL;
+	Index		rti = 0;
 
 	foreach(lc, rtable)
 	{
@@ -105,9 +129,71 @@ tv_guard_check_views(const List *rtable)
 	{
 		const RangeTblEntry *rte = lfirst(lc);
 
+		rti++;
 		if (rte->rtekind != RTE_RELATION)
 			continue;
-		check_view(rte, realms);
+		if (rte->relkind == RELKIND_VIEW)
+			check_view(rte, realms);
+		check_rule(stmt, rte, rti, realms);
 		check_policies(rte);
+	}
+}
+
+/* --- foreign tables --- */
+
+static Oid
+owner_of_server(Oid table)
+{
+	return GetForeignServer(GetForeignTable(table)->serverid)->owner;
+}
+
+/*
+ * What a foreign table is compared with is sent to where its server says, and
+ * there it is whoever's.  What is written to one the user sends there.
+ */
+static bool
+sends_elsewhere(Oid table, const Bitmapset *realms)
+{
+	Oid			owner = tv_guard_owner_of_relation(table);
+	Oid			owner_there = owner_of_server(table);
+
+	if (tv_guard_carries_log() && !(tv_guard_trusted_with_log(owner) && tv_guard_trusted_with_log(owner_there)))
+		return true;
+	return !tv_guard_trusted_owner(owner, realms) || !tv_guard_trusted_owner(owner_there, realms);
+}
+
+void
+tv_guard_check_foreign(Oid table)
+{
+	uint32		number;
+	const Bitmapset *realms = tv_guard_carried(&number);
+
+	if ((realms == NULL && !tv_guard_carries_log()) || !sends_elsewhere(table, realms))
+		return;
+	tv_guard_audit_refusal(psprintf("foreign table %s with rows of a realm", tv_guard_name(table)));
+	ereport(ERROR,
+			(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
+			 errmsg("foreign table %s may not be read in a transaction that uses a realm", tv_guard_name(table)),
+			 errdetail("What its rows are compared with is sent to its server, and the owner of table or server has no place in the realm."),
+			 errhint("Read it in a transaction of its own, or let roles own both that are authorized for the realm.")));
+}
+
+/* Those that a statement reads. */
+void
+tv_guard_check_foreign_in(const PlannedStmt *stmt, const List *rtable)
+{
+	Index		rti = 0;
+	ListCell   *lc;
+
+	if (!tv_guard_carrying())
+		return;
+	foreach(lc, rtable)
+	{
+		const RangeTblEntry *rte = lfirst(lc);
+
+		rti++;
+		if (rte->rtekind == RTE_RELATION && rte->relkind == RELKIND_FOREIGN_TABLE &&
+			!(stmt != NULL && list_member_int(stmt->resultRelations, rti)))
+			tv_guard_check_foreign(rte->relid);
 	}
 }

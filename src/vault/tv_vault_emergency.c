@@ -18,6 +18,7 @@
 #include "base/tv_report.h"
 #include "vault/tv_vault_audit.h"
 #include "vault/tv_vault_rights.h"
+#include "vault/tv_vault_trust.h"
 
 #define COMMAND "EMERGENCY UNLOCK"
 #define APPROVE "APPROVE EMERGENCY UNLOCK"
@@ -160,12 +161,17 @@ tv_vault_approve_emergency(uint64 id)
 {
 	TvPolicy   *policy = tv_vault_begin_command(APPROVE);
 	TvEmergency *emergency = find(policy, id);
+	Oid			requester;
+	const char *realm;
 
 	check_can_be_approved(policy, emergency);
 	emergency->approved = GetCurrentTimestamp();
 	emergency->expires = emergency->approved + emergency->valid_for;
 	tv_vault_audit_emergency(APPROVE, emergency, emergency->reason);
+	requester = emergency->requester;
+	realm = tv_policy_realm_by_id(policy, emergency->realm)->name;
 	tv_vault_change_done();
+	tv_vault_warn_of_role(requester, realm);
 }
 
 static void

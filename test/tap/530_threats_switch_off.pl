@@ -36,6 +36,7 @@ my %setting = (
 	ssl_passphrase_command => q{'true'}, hba_file => q{'/tmp/hba'}, ident_file => q{'/tmp/ident'},
 	log_directory => q{'/tmp'}, ssl_ca_file => q{'/tmp/ca'}, ssl_cert_file => q{'/tmp/cert'}, ssl_key_file => q{'/tmp/key'},
 	zero_damaged_pages => 'on', ignore_checksum_failure => 'on', ignore_system_indexes => 'on', fsync => 'off',
+	password_encryption => 'md5',
 	debug_print_parse => 'on', debug_print_plan => 'on', debug_print_rewritten => 'on',
 	'tde_vault.audit_directory' => q{'/tmp/audit'}, 'tde_vault.key_provider' => q{'file:/tmp/key'},
 	'tde_vault.unlock_timeout' => q{'7d'}, 'tde_vault.max_failed_unlocks' => '1000', 'tde_vault.lockout_time' => '1',
@@ -52,7 +53,7 @@ attack('31: in DO', 'mallory', q{DO $$BEGIN EXECUTE 'ALTER SYSTEM SET archive_co
 is(slurp_file("$data/postgresql.auto.conf"), $auto, '31: the file has not changed');
 
 foreach my $name (qw(session_replication_role allow_system_table_mods session_preload_libraries zero_damaged_pages
-	dynamic_library_path ignore_checksum_failure debug_print_plan))
+	dynamic_library_path ignore_checksum_failure debug_print_plan password_encryption))
 {
 	my $value = $setting{$name};
 	my $text = $value =~ /^'/ ? $value : "'$value'";

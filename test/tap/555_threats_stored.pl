@@ -23,6 +23,7 @@ CREATE SCHEMA alice;
 GRANT USAGE ON SCHEMA alice TO PUBLIC;
 CREATE EXTENSION pgtap;
 SELECT pg_create_logical_replication_slot('slot', 'test_decoding');
+GRANT EXECUTE ON FUNCTION pg_backup_start, pg_replication_origin_advance TO alice;
 SET ROLE alice;
 SELECT lo_from_bytea(7001, 'qmarker7kx2vw9 of alice');
 RESET ROLE;
@@ -130,7 +131,9 @@ my %sending = (
 	pg_notify => q{pg_notify('loot', VALUE) IS NOT NULL}, set_config => q{set_config('my.loot', VALUE, false) <> ''},
 	lo_from_bytea => q{lo_from_bytea(0, VALUE::bytea) > 0}, lo_create => q{lo_create(length(VALUE)::oid) > 0},
 	emit => q{pg_logical_emit_message(true, 'loot', VALUE) IS NOT NULL}, lock => q{pg_try_advisory_xact_lock(hashtext(VALUE))},
-	setval => q{setval('public.counter', length(VALUE)) > 0},
+	setval => q{setval('public.counter', length(VALUE)) > 0}, nextval => q{nextval(('public.counter' || left(VALUE, 0))::regclass) > 0},
+	setseed => q{setseed(length(VALUE) / 100.0) IS NOT NULL}, origin => q{pg_replication_origin_advance('x', ('0/' || length(VALUE))::pg_lsn) IS NOT NULL},
+	slot => q{pg_copy_logical_replication_slot('slot', VALUE) IS NOT NULL}, backup => q{pg_backup_start(VALUE) IS NOT NULL},
 	dblink => qq{dblink_exec('host=$host port=$port dbname=postgres user=mallory', format('INSERT INTO public.loot VALUES (%L)', VALUE)) <> ''});
 run_as('mallory', 'CREATE SEQUENCE public.counter; GRANT ALL ON SEQUENCE public.counter TO PUBLIC;');
 my @values = ('SELECT count(ssn::public.d) FROM secret.patients', 'SELECT 1; BEGIN; SELECT count(*) FROM secret.patients; SELECT CAST($$qmarker7kx2vw9$$ AS public.d); COMMIT',

@@ -24,12 +24,18 @@ CREATE FUNCTION public.of(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT ssn F
 CREATE FUNCTION public.all_of_them() RETURNS SETOF text LANGUAGE plpgsql AS 'BEGIN RETURN QUERY SELECT ssn FROM secret.patients; END';
 CREATE FUNCTION public.is_there(int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN EXISTS (SELECT FROM secret.patients WHERE id = $1); END';
 CREATE FUNCTION public.fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := (SELECT ssn FROM secret.patients WHERE id = NEW.id); RETURN NEW; END';
+CREATE FUNCTION public.some(int) RETURNS SETOF text LANGUAGE sql STABLE AS 'SELECT ssn FROM secret.patients WHERE id < $1';
 CREATE TABLE public.checked (id int CHECK (public.is_there(id)));
 CREATE TABLE public.filled (id int, v text);
 CREATE TRIGGER t BEFORE INSERT ON public.filled FOR EACH ROW EXECUTE FUNCTION public.fill();
 CREATE TABLE secret.more (id int, v text DEFAULT public.one()) USING tde_heap;
 RESET ROLE;
 GRANT ALL ON public.checked, public.filled, secret.more TO alice;
+SET ROLE alice;
+CREATE FUNCTION public.one_of_alice() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT ssn FROM secret.patients ORDER BY id LIMIT 1); END';
+CREATE FUNCTION public.one_of_alice(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT ssn FROM secret.patients WHERE id = $1';
+CREATE FUNCTION public.some_of_alice(int) RETURNS SETOF text LANGUAGE sql STABLE AS 'SELECT ssn FROM secret.patients WHERE id < $1';
+RESET ROLE;
 SQL
 run_as('security', q{CALL tde_vault.realm_owner('pii', 'owner'); CALL tde_vault.realm_add('pii', ARRAY['secret.more']);});
 
@@ -56,6 +62,13 @@ stored('a rule', 'CREATE TABLE public.inbox (id int); CREATE RULE r AS ON INSERT
 stored('a rule with what she writes', 'CREATE TABLE public.inbox (id int); CREATE RULE r AS ON INSERT TO public.inbox DO ALSO INSERT INTO public.loot VALUES (public.of(NEW.id))', 'INSERT INTO public.inbox VALUES (1), (2)');
 stored('an operator', 'CREATE OPERATOR public.@@@ (RIGHTARG = int, FUNCTION = public.of); CREATE TABLE public.inbox (id int, v text DEFAULT @@@ 3)', 'INSERT INTO public.inbox VALUES (1)');
 stored('a default while a table is filled', 'CREATE TABLE public.inbox (id int, v text DEFAULT public.one())', 'MERGE INTO public.inbox i USING public.plain p ON p.id = i.id WHEN NOT MATCHED THEN INSERT (id) VALUES (p.id)');
+
+# also her own, which may become part of the statement
+my $in_rule = qr/rules of public\.inbox may not carry rows of a realm/;
+stored("$_, her own", "CREATE TABLE public.inbox (id int, v text DEFAULT public.$_)", 'INSERT INTO public.inbox VALUES (1)') foreach ('one_of_alice()', 'one_of_alice(3)');
+stored("a rule with $_", "CREATE TABLE public.inbox (id int); CREATE RULE r AS ON INSERT TO public.inbox DO ALSO INSERT INTO public.loot SELECT * FROM public.$_", 'INSERT INTO public.inbox VALUES (1)', qr/$in_rule|may not use realm/)
+  foreach ('some(9)', 'some_of_alice(9)');
+stored('a rule in place of the statement', 'CREATE TABLE public.inbox (id int); CREATE RULE r AS ON UPDATE TO public.inbox DO INSTEAD INSERT INTO public.loot SELECT * FROM public.some_of_alice(9); INSERT INTO public.inbox VALUES (1)', 'UPDATE public.inbox SET id = 2', qr/$in_rule|may not use realm/);
 
 # --- triggers --------------------------------------------------------------------------------
 
@@ -111,6 +124,11 @@ like(run_as('alice', $parallel . UNLOCK . q{DO $$DECLARE r text; BEGIN EXECUTE '
 control("$_->[0]", "$_->[1];", $_->[2])
   foreach (
 	[ 'written by herself', 'INSERT INTO public.visits SELECT 1, public.one()', qr/^INSERT 0 1$/m ],
+	[ 'in a condition', 'SELECT count(*) FROM public.visits WHERE doctor <> public.of(2)', qr/^1$/m ],
+	[ 'in a condition within a function', q{CREATE FUNCTION pg_temp.f() RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN (SELECT min(v) FROM secret.small WHERE v <> public.of(2)); END$$; INSERT INTO public.visits SELECT 1, pg_temp.f()}, qr/^INSERT 0 1$/m ],
+	[ 'rows of a function of hers', 'INSERT INTO public.visits SELECT 1, x FROM public.some_of_alice(3) x', qr/^INSERT 0 2$/m ],
+	[ 'with rows that are locked', 'INSERT INTO public.visits SELECT 1, ssn FROM secret.patients, public.plain WHERE plain.id = patients.id FOR UPDATE', qr/^INSERT 0 1$/m ],
+	[ 'through a view of hers', 'CREATE VIEW public.visits_of_alice AS SELECT * FROM public.visits; INSERT INTO public.visits_of_alice SELECT 1, x FROM public.some_of_alice(3) x', qr/^INSERT 0 2$/m ],
 	[ 'in a function of the owner', 'INSERT INTO public.visits VALUES (1, public.of(1))', qr/^INSERT 0 1$/m ],
 	[ 'a default of a table of the realm', 'INSERT INTO secret.more (id) VALUES (1) RETURNING v', qr/^qmarker/m ],
 	[ 'such a default, by COPY', "COPY secret.more (id) FROM STDIN;\n1\n\\.\nSELECT count(v) FROM secret.more", qr/^2$/m ],
