@@ -115,6 +115,16 @@ extern void tv_attach_calls(void *callee, const char *name, const char *caller,
  */
 extern void *tv_attach_pointer(void **slot, const char *name, void *replacement);
 
+/*
+ * Have indexes beyond the end of a constant table of the server lead to rows of
+ * ours, which are copied.  name: of the seam; server: the whole table as the
+ * server has it, which it is recognised by; all rows have row_size bytes, a
+ * multiple of a pointer's.  Returns the index of the first of ours; it fits into
+ * an int.  Refused (FATAL) when the table is not there, or elsewhere, too.
+ */
+extern uint32 tv_attach_rows(const char *name, const void *server, size_t server_rows,
+							 size_t row_size, const void *rows, size_t nrows);
+
 /* All is attached: free what that took. */
 extern void tv_attach_end(void);
 

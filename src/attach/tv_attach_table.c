@@ -1,8 +1,8 @@
 /*
  * tv_attach_table.c
- *	  The two function tables of the server that it does not export.
+ *	  Tables of the server that it does not export.
  *
- * Both are static const arrays of function pointers, and the functions are
+ * Two are static const arrays of function pointers, and the functions are
  * exported.  So a table is recognised by its whole contents.
  *
  * The compiler knows the contents too, and may call a function directly where
@@ -299,4 +299,25 @@ tv_attach_sync(const TvSyncCallbacks *callbacks, TvSyncCallbacks *original)
 	check_first_time(seam.name, &sync_attached);
 	*original = server_sync[SYNC_HANDLER_MD];
 	attach_table(&seam);
+}
+
+uint32
+tv_attach_rows(const char *name, const void *server, size_t server_rows, size_t row_size,
+			   const void *rows, size_t nrows)
+{
+	const TvImage *image = tv_attach_image();
+	char	   *row = psprintf(TV_ATTACH_ROW_DETOUR, name);
+	uint32		first;
+	TvError		error;
+	void	   *table;
+
+	tv_attach_check_time(name);
+	if (tv_table_find(image->data, image->ndata, server, server_rows * (row_size / sizeof(void *)),
+					  &table, &error) != TV_OK ||
+		tv_table_extend(table, row_size, rows, nrows, &first, &error) != TV_OK)
+		tv_attach_refuse(name, &error);
+	tv_attach_note(row, "found at 0x%zx, %zu rows added to %zu",
+				   (size_t) ((uintptr_t) table - image->base), nrows, server_rows);
+	pfree(row);
+	return first;
 }

@@ -12,6 +12,8 @@
 #ifndef TV_MEMORY_H
 #define TV_MEMORY_H
 
+#include <stdint.h>
+
 #include "base/tv_status.h"
 
 /* A stretch of this process's memory. */
@@ -52,8 +54,17 @@ extern void *tv_memory_page_near(const void *target);
 /* One writable page anywhere, or NULL. */
 extern void *tv_memory_page_any(void);
 
-/* Make a page from the two functions above readable and executable, for good. */
+/*
+ * One writable page that begins at least least and ends at most most bytes
+ * above addr, or NULL.
+ */
+extern void *tv_memory_page_above(const void *addr, uint64_t least, uint64_t most);
+
+/* Make a page from the functions above readable and executable, for good. */
 extern TvStatus tv_memory_page_seal(void *page, TvError *err);
+
+/* Make it readable only. */
+extern TvStatus tv_memory_page_freeze(void *page, TvError *err);
 
 /* Bytes in a page. */
 extern size_t tv_memory_page_size(void);

@@ -32,6 +32,9 @@
 /* Distance kept from the neighbouring mapping, where there is room. */
 #define TV_MEMORY_MARGIN UINT64_C(0x10000)
 
+/* From one try of tv_memory_page_above() to the next. */
+#define TV_MEMORY_STEP (UINT64_C(1) << 28)
+
 /* The lowest address we ask for (vm.mmap_min_addr is below this). */
 #define TV_MEMORY_LOWEST UINT64_C(0x20000)
 
@@ -328,8 +331,27 @@ tv_memory_page_any(void)
 	return page == MAP_FAILED ? NULL : page;
 }
 
+void *
+tv_memory_page_above(const void *addr, uint64_t least, uint64_t most)
+{
+	uint64_t	size = tv_memory_page_size();
+	uint64_t	base = (uintptr_t) addr;
+	uint64_t	at = (base + least + size - 1) & ~(size - 1);
+	void	   *page = NULL;
+
+	for (; page == NULL && at + size <= base + most; at += TV_MEMORY_STEP)
+		page = page_at(at);
+	return page;
+}
+
 TvStatus
 tv_memory_page_seal(void *page, TvError *err)
 {
 	return protect(page, tv_memory_page_size(), PROT_READ | PROT_EXEC, err);
+}
+
+TvStatus
+tv_memory_page_freeze(void *page, TvError *err)
+{
+	return protect(page, tv_memory_page_size(), PROT_READ, err);
 }

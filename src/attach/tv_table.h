@@ -25,4 +25,14 @@ extern TvStatus tv_table_find(const TvMemoryRange *ranges, size_t nranges,
 extern TvStatus tv_table_replace(void *table, const void *const *replacement,
 								 size_t count, TvError *err);
 
+/*
+ * Have an index beyond the end of a table lead to rows of ours: they are copied
+ * to where base + index * row_size is for indexes from *first on, read-only from
+ * then on.  For tables that the program indexes without a check, by a number of 32
+ * bits; *first is positive as an int, too.  All rows must fit into one page.
+ */
+extern TvStatus tv_table_extend(const void *table, size_t row_size,
+								const void *rows, size_t nrows,
+								uint32_t *first, TvError *err);
+
 #endif							/* TV_TABLE_H */

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* The heap grows right above the program; so much is left to it. */
+#define ROOM_FOR_HEAP (UINT64_C(16) << 30)
+
 #define TV_TABLE_HINT \
 	"Another library may have taken the table: list tde_vault first in " \
 	"shared_preload_libraries. Otherwise this build of the server is not one " \
@@ -75,4 +78,30 @@ tv_table_replace(void *table, const void *const *replacement, size_t count,
 				 TvError *err)
 {
 	return tv_memory_patch(table, replacement, count * sizeof(void *), err);
+}
+
+TvStatus
+tv_table_extend(const void *table, size_t row_size, const void *rows, size_t nrows,
+				uint32_t *first, TvError *err)
+{
+	uint64_t	reach = row_size * (uint64_t) INT32_MAX;
+	size_t		size = nrows * row_size;
+	char	   *page;
+	size_t		skip;
+
+	if (size + row_size > tv_memory_page_size())
+		return tv_error(err, TV_ERR_INVALID_ARGUMENT, "%zu rows of %zu bytes are too many for a page",
+						nrows, row_size);
+	page = tv_memory_page_above(table, ROOM_FOR_HEAP, reach);
+	if (page == NULL)
+	{
+		(void) tv_error(err, TV_ERR_NO_MEMORY, "there is no room that an index of the table reaches");
+		tv_error_hint(err, "Is the address space of the server's processes limited (ulimit -v)? Lift that.");
+		return TV_ERR_NO_MEMORY;
+	}
+	/* rows must be whole strides away */
+	skip = (row_size - ((uintptr_t) page - (uintptr_t) table) % row_size) % row_size;
+	memcpy(page + skip, rows, size);
+	*first = ((uintptr_t) page + skip - (uintptr_t) table) / row_size;
+	return tv_memory_page_freeze(page, err);
 }

@@ -2,9 +2,10 @@
  * tv_ddl_tag.c
  *	  Command tags of our statements.
  *
- * The server's tags are an enum and a table by it.  Ours are numbered after
- * the enum's last, and the functions that turn a statement into a tag and a
- * tag into a name are led here (contrib/doc/decisions/0010-statements.md).
+ * The server's tags are an enum and a table by it.  Ours are numbers beyond the
+ * enum's last, whose rows stand where the table would have them, and the function
+ * that turns a statement into a tag is led here
+ * (contrib/doc/decisions/0010-statements.md).
  */
 #include "postgres.h"
 
@@ -59,12 +60,17 @@ static const struct
 	{"rotate_table_key", "ALTER TABLE"}
 };
 
-/* The server's own table, as its functions gave it. */
-static struct
+/* Mirrors CommandTagBehavior of PostgreSQL 15, src/backend/tcop/cmdtag.c. */
+typedef struct TagRow
 {
 	const char *name;
-	bool		rowcount;
-}			server_tags[COMMAND_TAG_NEXTTAG];
+	bool		event_trigger_ok;
+	bool		table_rewrite_ok;
+	bool		display_rowcount;
+} TagRow;
+
+/* The tag of the first of our_tags; the others follow. */
+static TV_HOT_DATA CommandTag first_tag = 0;
 
 static TV_HOT_DATA CommandTag (*next_create_tag) (Node *tree);
 static LogStmtLevel (*next_log_level) (Node *tree);
@@ -82,33 +88,32 @@ unwrap(Node *tree)
 	return tree;
 }
 
-static TV_HOT CommandTag
-create_tag(Node *tree)
+static pg_noinline CommandTag
+tag_of_call(Node *tree)
 {
 	const char *procedure = tv_ddl_call_name(unwrap(tree));
 
 	for (int i = 0; procedure != NULL && i < lengthof(our_tags); i++)
 	{
 		if (strcmp(our_tags[i].procedure, procedure) == 0)
-			return (CommandTag) (COMMAND_TAG_NEXTTAG + i);
+			return first_tag + i;
 	}
 	return next_create_tag(tree);
 }
 
-static TV_HOT const char *
-tag_name(CommandTag tag)
+static TV_HOT CommandTag
+create_tag(Node *tree)
 {
-	if (tag < COMMAND_TAG_NEXTTAG)
-		return server_tags[tag].name;
-	if (tag - COMMAND_TAG_NEXTTAG < lengthof(our_tags))
-		return our_tags[tag - COMMAND_TAG_NEXTTAG].tag;
-	return server_tags[CMDTAG_UNKNOWN].name;
-}
-
-static TV_HOT bool
-tag_rowcount(CommandTag tag)
-{
-	return tag < COMMAND_TAG_NEXTTAG && server_tags[tag].rowcount;
+	switch (nodeTag(tree))
+	{
+		case T_CallStmt:
+		case T_RawStmt:
+		case T_Query:
+		case T_PlannedStmt:
+			return tag_of_call(tree);
+		default:
+			return next_create_tag(tree);
+	}
 }
 
 /* For log_statement: what a statement of ours does is DDL. */
@@ -118,17 +123,50 @@ log_level(Node *tree)
 	return tv_ddl_call_name(unwrap(tree)) != NULL ? LOGSTMT_DDL : next_log_level(tree);
 }
 
+/*
+ * The server's functions take a tag for an index of their table and look nothing
+ * else up, so behind its end they find ours.
+ */
+static void
+add_rows(void)
+{
+	TagRow		server[COMMAND_TAG_NEXTTAG] = {0};
+	TagRow		ours[lengthof(our_tags)] = {0};
+
+	for (int tag = 0; tag < lengthof(server); tag++)
+	{
+		server[tag].name = GetCommandTagName(tag);
+		server[tag].event_trigger_ok = command_tag_event_trigger_ok(tag);
+		server[tag].table_rewrite_ok = command_tag_table_rewrite_ok(tag);
+		server[tag].display_rowcount = command_tag_display_rowcount(tag);
+	}
+	for (int i = 0; i < lengthof(ours); i++)
+		ours[i].name = our_tags[i].tag;
+	first_tag = tv_attach_rows("command tags", server, lengthof(server), sizeof(TagRow), ours, lengthof(ours));
+}
+
+static void
+check_rows(void)
+{
+	for (int i = 0; i < lengthof(our_tags); i++)
+	{
+		CommandTag	tag = first_tag + i;
+
+		if (GetCommandTagName(tag) != our_tags[i].tag || command_tag_display_rowcount(tag) ||
+			command_tag_event_trigger_ok(tag) || command_tag_table_rewrite_ok(tag))
+			ereport(FATAL,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the server does not find tde_vault's command tags"),
+					 errdetail("GetCommandTagName() is not what tde_vault knows."),
+					 errhint("Use the distribution's server package.")));
+	}
+}
+
 void
 tv_ddl_tag_init(void)
 {
-	for (int tag = 0; tag < COMMAND_TAG_NEXTTAG; tag++)
-	{
-		server_tags[tag].name = GetCommandTagName(tag);
-		server_tags[tag].rowcount = command_tag_display_rowcount(tag);
-	}
+	add_rows();
+	check_rows();
 	next_create_tag = tv_attach_detour((void *) CreateCommandTag, "CreateCommandTag", (void *) create_tag);
 	next_log_level = tv_attach_detour((void *) GetCommandLogLevel, "GetCommandLogLevel", (void *) log_level);
-	tv_attach_replace((void *) GetCommandTagName, "GetCommandTagName", (void *) tag_name);
-	tv_attach_replace((void *) command_tag_display_rowcount, "command_tag_display_rowcount",
-					  (void *) tag_rowcount);
 }

@@ -161,6 +161,52 @@ test_near_page(void)
 	CHECK(tv_memory_probe(NULL) == TV_OK);
 }
 
+/* As a program finds a row that looks at nothing but its index. */
+static const void *
+row_at(const void *table, size_t row_size, uint32_t index)
+{
+	return (const char *) table + index * row_size;
+}
+
+static void
+test_extend(void)
+{
+	typedef struct Row
+	{
+		const char *name;
+		size_t		number;
+	} Row;
+
+	static Row	table[3];
+	static Row	many[300];
+	const Row	rows[2] = {{"first", 7}, {"second", 8}};
+	const Row  *found;
+	uint32_t	first = 0;
+	uint32_t	second = 0;
+	int			prot = 0;
+	TvError		err;
+
+	CHECK(tv_table_extend(table, sizeof(Row), rows, 2, &first, &err) == TV_OK);
+	CHECK(first > 3 && first <= INT32_MAX - 2);
+	found = row_at(table, sizeof(Row), first);
+	CHECK(memcmp(found, rows, sizeof(rows)) == 0);
+	CHECK(tv_memory_protection(found, sizeof(rows), &prot, &err) == TV_OK);
+	CHECK(prot == PROT_READ);
+	/* the heap has room to grow */
+	CHECK((const char *) found - (const char *) table >= INT64_C(16) << 30);
+
+	/* a second time, elsewhere; rows of another size, from a place of no particular alignment */
+	CHECK(tv_table_extend(table, sizeof(Row), rows, 2, &second, &err) == TV_OK);
+	CHECK(second != first);
+	CHECK(tv_table_extend((const char *) table + 3, 24, rows, 1, &first, &err) == TV_OK);
+	CHECK(memcmp(row_at((const char *) table + 3, 24, first), rows, 24) == 0);
+
+	CHECK(tv_table_extend(table, sizeof(Row), many, 300, &first, &err) == TV_ERR_INVALID_ARGUMENT);
+	/* an index of 32 bits does not get beyond the heap */
+	CHECK(tv_table_extend(table, 1, rows, 2, &first, &err) == TV_ERR_NO_MEMORY);
+	CHECK(err.hint[0] != '\0');
+}
+
 int
 main(void)
 {
@@ -168,5 +214,6 @@ main(void)
 	test_edges();
 	test_replace();
 	test_near_page();
+	test_extend();
 	return unit_done();
 }
