@@ -31,10 +31,14 @@
 #include "ddl/tv_ddl_parse.h"
 #include "ddl/tv_ddl_suspect.h"
 
-/* The client's text that is being worked on, and what was taken out of it. */
-static TV_HOT_DATA const char *message_text = NULL;
-static TV_HOT_DATA bool message_suspect = false;
+/*
+ * The text of the client that is being worked on, if it may have something of
+ * ours, and what was taken out of it.
+ */
+static TV_HOT_DATA const char *suspect_message = NULL;
 static TV_HOT_DATA TvDdlHidden *message_hidden = NULL;
+
+TV_HOT_DATA const char *tv_ddl_harmless_message = NULL;
 
 static TV_HOT_DATA void (*next_report_activity) (BackendState state, const char *text);
 static CachedPlanSource *(*next_create_plan) (RawStmt *raw, const char *text, CommandTag tag);
@@ -70,61 +74,67 @@ serves_client(void)
 		!IsUnderPostmaster;
 }
 
-static void
+static pg_noinline void
 mask_message(char *text)
 {
+	if (!serves_client())
+		return;
 	/* an error while it is not masked must not show it */
 	debug_query_string = NULL;
 	message_hidden = mask(text, tv_ddl_mark_secrets);
 	debug_query_string = text;
+	suspect_message = text;
 }
 
 /* The text that was found to be harmless last: those of prepared statements come again and again. */
-static char harmless[256] pg_attribute_aligned(64);
-static TV_HOT_DATA size_t harmless_size = 0;
+static struct
+{
+	size_t		size;			/* of the text, with its end */
+	char		text[256 - sizeof(size_t)];
+}			harmless pg_attribute_aligned(64);
 
-static bool
-is_suspect(const char *text)
+static TV_HOT pg_noinline void
+look_at_message(const char *text)
 {
 	size_t		size = strlen(text) + 1;
 
-	if (size == harmless_size && memcmp(text, harmless, size) == 0)
-		return false;
-	if (tv_ddl_suspect(text))
-		return true;
-	if (size <= sizeof(harmless))
+	if (size != harmless.size || memcmp(text, harmless.text, size) != 0)
 	{
-		memcpy(harmless, text, size);
-		harmless_size = size;
+		if (unlikely(tv_ddl_suspect(text)))
+		{
+			mask_message(unconstify(char *, text));
+			return;
+		}
+		if (likely(size <= sizeof(harmless.text)))
+		{
+			memcpy(harmless.text, text, size);
+			harmless.size = size;
+		}
 	}
-	return false;
+	tv_ddl_harmless_message = text;
 }
 
 static TV_HOT void
 report_activity(BackendState state, const char *text)
 {
-	message_text = NULL;
+	suspect_message = NULL;
 	message_hidden = NULL;
-	if (state == STATE_RUNNING && text != NULL && text == debug_query_string && serves_client())
-	{
-		message_suspect = is_suspect(text);
-		if (unlikely(message_suspect))
-			mask_message(unconstify(char *, text));
-		message_text = text;
-	}
+	tv_ddl_harmless_message = NULL;
+	if (state == STATE_RUNNING && text != NULL && text == debug_query_string)
+		look_at_message(text);
 	next_report_activity(state, text);
 }
 
-TV_HOT bool
+bool
 tv_ddl_look_closer(const char *text)
 {
-	return text == message_text ? message_suspect : tv_ddl_suspect(text);
+	return text == suspect_message || tv_ddl_suspect(text);
 }
 
 bool
 tv_ddl_message_hides(const char *text, TvDdlHidden **hidden)
 {
-	*hidden = text == message_text ? message_hidden : NULL;
+	*hidden = text == suspect_message ? message_hidden : NULL;
 	return *hidden != NULL;
 }
 
@@ -132,7 +142,7 @@ void
 tv_ddl_hide_suspects(const char *text, MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
-	bool		of_message = text == message_text;
+	bool		of_message = text == suspect_message;
 
 	if (mask(of_message ? unconstify(char *, text) : pstrdup(text), tv_ddl_mark_suspects) != NULL &&
 		of_message)

@@ -13,6 +13,9 @@
 #include "ddl/tv_ddl_secret.h"
 #include "ddl/tv_ddl_token.h"
 
+/* The text of the client's message that is being worked on, if it is not suspect; else NULL. */
+extern const char *tv_ddl_harmless_message;
+
 /* tv_ddl_suspect(), which has been asked already about the client's message. */
 extern bool tv_ddl_look_closer(const char *text);
 

@@ -20,9 +20,9 @@ static const uint16 compiled_tokens[] = {
 };
 #undef PG_KEYWORD
 
-/* Mirrors raw_parser() of PostgreSQL 15, src/backend/parser/parser.c. */
-TV_HOT List *
-tv_ddl_parse(const char *text, RawParseMode mode)
+/* What the grammar is given first in another mode than that of whole statements. */
+static pg_noinline void
+begin_with_mode(base_yy_extra_type *extra, RawParseMode mode)
 {
 	/* indexed by RawParseMode */
 	static const int mode_token[] = {
@@ -33,20 +33,25 @@ tv_ddl_parse(const char *text, RawParseMode mode)
 		MODE_PLPGSQL_ASSIGN2,
 		MODE_PLPGSQL_ASSIGN3
 	};
+
+	extra->have_lookahead = true;
+	extra->lookahead_token = mode_token[mode];
+	extra->lookahead_yylloc = 0;
+	extra->lookahead_end = NULL;
+}
+
+/* Mirrors raw_parser() of PostgreSQL 15, src/backend/parser/parser.c. */
+TV_HOT List *
+tv_ddl_parse(const char *text, RawParseMode mode)
+{
 	core_yyscan_t scanner;
 	base_yy_extra_type extra;
 	int			failed;
 
 	scanner = scanner_init(text, &extra.core_yy_extra, &ScanKeywords, ScanKeywordTokens);
-	if (mode == RAW_PARSE_DEFAULT)
-		extra.have_lookahead = false;
-	else
-	{
-		extra.have_lookahead = true;
-		extra.lookahead_token = mode_token[mode];
-		extra.lookahead_yylloc = 0;
-		extra.lookahead_end = NULL;
-	}
+	extra.have_lookahead = false;
+	if (unlikely(mode != RAW_PARSE_DEFAULT))
+		begin_with_mode(&extra, mode);
 	parser_init(&extra);
 	failed = base_yyparse(scanner);
 	scanner_finish(scanner);

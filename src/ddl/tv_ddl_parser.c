@@ -226,15 +226,21 @@ parse_carefully(const char *text, TvDdlHidden *hidden)
 	return tree;
 }
 
-TV_HOT List *
-tv_ddl_raw_parser(const char *text, RawParseMode mode)
+static pg_noinline List *
+look_closer(const char *text)
 {
 	TvDdlHidden *hidden;
 
-	if (mode == RAW_PARSE_DEFAULT && tv_ddl_look_closer(text))
-	{
-		(void) tv_ddl_message_hides(text, &hidden);
-		return parse_carefully(text, hidden);
-	}
-	return tv_ddl_parse(text, mode);
+	if (!tv_ddl_look_closer(text))
+		return tv_ddl_parse(text, RAW_PARSE_DEFAULT);
+	(void) tv_ddl_message_hides(text, &hidden);
+	return parse_carefully(text, hidden);
+}
+
+TV_HOT List *
+tv_ddl_raw_parser(const char *text, RawParseMode mode)
+{
+	if (likely(text == tv_ddl_harmless_message || mode != RAW_PARSE_DEFAULT))
+		return tv_ddl_parse(text, mode);
+	return look_closer(text);
 }

@@ -70,7 +70,7 @@ found_at(const char *text, const char *pivot, const Needle *needle)
 }
 
 /* Is there a needle whose first letter of the two is one of the bytes in [from, to)? */
-static bool
+static __attribute__((noinline)) bool
 found_between(const char *text, const char *from, const char *to)
 {
 	for (const char *c = from; c < to; c++)
@@ -108,15 +108,17 @@ is_worth_it(const char *c)
 TV_HOT bool
 tv_ddl_suspect(const char *text)
 {
-	const char *end = text + strlen(text);
-	const char *c = text;
-	char		rest[BLOCK + 1] = {0};
+	size_t		length = strlen(text);
+	const char *last = text + length - BLOCK;
 
-	for (; end - c >= BLOCK; c += BLOCK)
+	if (length < BLOCK)
+		return found_between(text, text, text + length);
+	/* the last block may begin within the one before */
+	for (const char *c = text;; c = c + BLOCK < last ? c + BLOCK : last)
 	{
 		if (is_worth_it(c) && found_between(text, c, c + BLOCK))
 			return true;
+		if (c == last)
+			return false;
 	}
-	memcpy(rest, c, end - c);
-	return is_worth_it(rest) && found_between(text, c, end);
 }

@@ -159,7 +159,7 @@ tv_ddl_make_call(const char *text, const TvDdlStatement *statement)
 	pg_unreachable();
 }
 
-TV_HOT const char *
+TV_HOT_VAULT const char *
 tv_ddl_call_name(Node *node)
 {
 	CallStmt   *call = (CallStmt *) node;
