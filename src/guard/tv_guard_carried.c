@@ -21,6 +21,7 @@
 #include "guard/tv_guard_internal.h"
 
 #define SHOWN_REALMS 10
+#define NO_REALM PG_UINT32_MAX
 
 /*
  * What a process shows to its workers, who look once, when they begin: by then
@@ -49,6 +50,7 @@ static Bitmapset *carried = NULL;
 static LocalTransactionId carrying = InvalidLocalTransactionId;
 static bool log_carried = false;	/* lines of the audit log, too */
 static uint32 number = 0;		/* moves with the set */
+static uint32 only = NO_REALM;	/* the realm, if there is one and nothing else */
 
 /* The transaction in which the server itself last took a realm's rows in hand. */
 static LocalTransactionId serving = InvalidLocalTransactionId;
@@ -86,7 +88,7 @@ tv_guard_touched(void)
 	return is_now(touched);
 }
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_guard_touch(void)
 {
 	touched = MyProc->lxid;
@@ -115,6 +117,7 @@ add(uint32 realm)
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	Shown	   *shown = own_shown();
 
+	only = carried == NULL && !log_carried ? realm : NO_REALM;
 	carried = bms_add_member(carried, realm);
 	MemoryContextSwitchTo(old);
 	number++;
@@ -158,15 +161,22 @@ refresh(void)
 		return;
 	bms_free(carried);
 	carried = NULL;
+	only = NO_REALM;
 	log_carried = false;
 	own_shown()->n = 0;
 	own_shown()->with_log = 0;
 }
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_guard_carry(uint32 realm)
 {
 	handled = true;
+	if (likely(only == realm))
+	{
+		/* most transactions use what the one before did: the set is that, made anew */
+		now_carrying();
+		return;
+	}
 	refresh();
 	now_carrying();
 	if (unlikely(!bms_is_member(realm, carried)))
@@ -181,6 +191,7 @@ tv_guard_carry_log(void)
 	if (!log_carried)
 		number++;
 	log_carried = true;
+	only = NO_REALM;
 	own_shown()->with_log = 1;
 }
 
@@ -200,7 +211,7 @@ tv_guard_carry_all(const Bitmapset *realms)
 		tv_guard_carry(realm);
 }
 
-TV_HOT const Bitmapset *
+TV_HOT_VAULT const Bitmapset *
 tv_guard_carried(uint32 *moved)
 {
 	refresh();
