@@ -19,7 +19,7 @@ override with_llvm = no
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -std=gnu11 -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-suggest-attribute=format \
-	-fno-plt
+	-fno-plt -fno-align-functions -fno-align-jumps -fno-align-loops -fno-align-labels
 SHLIB_LINK = -lcrypto -lIPSec_MB -lsodium -lp11 -lZydis -lgfshare \
 	-Wl,--version-script=src/tde_vault.map -Wl,-z,now
 

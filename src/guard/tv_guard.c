@@ -126,7 +126,7 @@ check_stack_for(const TvAnswer *answer, Oid relid)
 	bms_free(realms);
 }
 
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_guard_reads(Oid relid)
 {
 	uint32		realm = tv_vault_opens(relid);
@@ -154,7 +154,7 @@ hear_of_roles(void)
  * The vault's answer.  A session that was given an unlock ticket uses it when
  * it first meets something locked.
  */
-static TV_HOT void
+static TV_HOT_VAULT void
 ask(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
 {
 	tv_vault_ask_columns(relid, action, columns, answer);
@@ -178,7 +178,7 @@ enforce(const TvAnswer *answer, Oid relid, TvAction action)
 	tv_vault_enforce(answer, tv_guard_name(relid), action);
 }
 
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_guard_reads_unaudited(Oid relid)
 {
 	if (tv_setting_audit_realm_reads || tv_guard_audits_entries())
@@ -187,7 +187,7 @@ tv_guard_reads_unaudited(Oid relid)
 	return tv_guard_reads(relid);
 }
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_guard_require_columns(Oid relid, TvAction action, const Bitmapset *columns)
 {
 	TvAnswer	answer;
@@ -205,7 +205,7 @@ tv_guard_require(Oid relid, TvAction action)
 	tv_guard_require_columns(relid, action, NULL);
 }
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_guard_recheck(Oid relid, TvAction action, const Bitmapset *columns, bool rules)
 {
 	TvAnswer	answer;
@@ -341,7 +341,6 @@ tv_guard_init(void)
 	tv_guard_carried_init();
 	tv_guard_query_init();
 	tv_guard_cursor_init();
-	tv_guard_statistics_init();
 	tv_guard_table_init();
 	tv_guard_function_init();
 	tv_guard_builtin_init();

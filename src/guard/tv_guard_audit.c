@@ -174,7 +174,7 @@ tv_guard_audit_statement(Node *stmt, bool top)
 	tv_audit(&event, true);
 }
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_guard_audit_entry(Oid relid, int actions)
 {
 	static const int reads = TV_ACTION_SELECT | TV_ACTION_COPY;

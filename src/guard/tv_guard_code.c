@@ -206,7 +206,7 @@ tv_guard_code(Oid function)
 static uint8 dangerous[FirstGenbkiObjectId / 8 + 1];
 
 /* Pinned ones are in the server's language "internal", and the same everywhere. */
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_guard_is_harmless_builtin(Oid function)
 {
 	return function < FirstGenbkiObjectId && (dangerous[function / 8] & (1 << (function % 8))) == 0;

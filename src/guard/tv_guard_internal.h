@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 
@@ -277,7 +278,11 @@ extern void tv_guard_check_statistics(const PlannedStmt *stmt, Index rti, Oid re
  */
 extern bool tv_guard_uses_inherited(Oid relid);
 
-extern void tv_guard_statistics_init(void);
+/*
+ * Entry rti of a query that is being planned is pg_statistic or
+ * pg_statistic_ext_data: leave out what is protected.
+ */
+extern void tv_guard_filter_statistics(PlannerInfo *root, RangeTblEntry *rte, Index rti);
 
 /* --- tv_guard_table.c --- */
 

@@ -79,7 +79,7 @@ tv_guard_large_object_altered(Oid object)
 }
 
 /* An entry of a query: the catalog, and its column with the contents? */
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_guard_is_large_object_data(const RangeTblEntry *rte)
 {
 	return rte->relid == LargeObjectRelationId &&

@@ -643,23 +643,32 @@ object_changes(ObjectAccessType access, Oid class, Oid object, int column, void 
 	}
 }
 
+static pg_noinline void
+other_access(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
+{
+	if (next_object_access != NULL)
+		next_object_access(access, class, object, column, arg);
+	if (access == OAT_NAMESPACE_SEARCH)
+		return;
+	if (access == OAT_FUNCTION_EXECUTE)
+	{
+		if (!tv_guard_is_harmless_builtin(object))
+			tv_guard_function_used(object);
+		return;
+	}
+	tv_guard_utility_access(access, class, object, column, arg);
+	if (tv_vault_on_anywhere() && IsTransactionState())
+		object_changes(access, class, object, column, arg);
+}
+
 /* One hook for all of this folder: each function of a query passes it. */
 static TV_HOT void
 object_access(ObjectAccessType access, Oid class, Oid object, int column, void *arg)
 {
-	if (unlikely(next_object_access != NULL))
-		next_object_access(access, class, object, column, arg);
-	if (likely(access == OAT_FUNCTION_EXECUTE))
-	{
-		if (unlikely(tv_vault_on_anywhere()) && unlikely(!tv_guard_is_harmless_builtin(object)))
-			tv_guard_function_used(object);
+	if (likely(access == OAT_FUNCTION_EXECUTE && next_object_access == NULL) &&
+		(likely(!tv_vault_on_anywhere()) || likely(tv_guard_is_harmless_builtin(object))))
 		return;
-	}
-	if (access == OAT_NAMESPACE_SEARCH)
-		return;
-	tv_guard_utility_access(access, class, object, column, arg);
-	if (tv_vault_on_anywhere() && IsTransactionState())
-		object_changes(access, class, object, column, arg);
+	other_access(access, class, object, column, arg);
 }
 
 void

@@ -15,6 +15,8 @@
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_statistic.h"
+#include "catalog/pg_statistic_ext_data.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/pathnodes.h"
@@ -27,6 +29,7 @@
 
 #include "base/tv_hot.h"
 #include "guard/tv_guard_internal.h"
+#include "page/tv_page_statistics.h"
 
 static TV_HOT_DATA ExecutorCheckPerms_hook_type next_check_perms = NULL;
 static TV_HOT_DATA post_parse_analyze_hook_type next_analyze = NULL;
@@ -65,7 +68,7 @@ struct TvRunning
 static TV_HOT_DATA TvRunning *running = NULL;
 TV_HOT_DATA int tv_guard_foreign_running = 0;
 
-TV_HOT int
+TV_HOT_VAULT int
 tv_guard_executor_depth(void)
 {
 	return executor_depth;
@@ -91,7 +94,7 @@ tv_guard_filled(void)
 }
 
 /* The statement that is being started, if these are its entries; else NULL. */
-static TV_HOT const PlannedStmt *
+static TV_HOT_VAULT const PlannedStmt *
 statement_of(const List *range_table)
 {
 	return starting != NULL && starting->plannedstmt->rtable == range_table ?
@@ -184,7 +187,7 @@ actions_of(const PlannedStmt *stmt, Index rti, const RangeTblEntry *rte)
 	return actions != 0 ? actions : TV_ACTION_SELECT;
 }
 
-TV_HOT const Bitmapset *
+TV_HOT_VAULT const Bitmapset *
 tv_guard_no_column(void)
 {
 	static Bitmapset *no_column = NULL;
@@ -200,7 +203,7 @@ tv_guard_no_column(void)
 }
 
 /* The columns that a rule about the action looks at. */
-static TV_HOT const Bitmapset *
+static TV_HOT_VAULT const Bitmapset *
 columns_of(const RangeTblEntry *rte, TvAction action)
 {
 	switch (action)
@@ -247,7 +250,7 @@ check_catalog(const List *rtable, Index rti, const RangeTblEntry *rte, bool repo
 	return true;
 }
 
-static TV_HOT pg_noinline bool
+static TV_HOT_VAULT pg_noinline bool
 check_entry(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
 {
 	const PlannedStmt *stmt = statement_of(rtable);
@@ -278,7 +281,7 @@ only_reads(const List *rtable, const RangeTblEntry *rte)
 		statement_of(rtable) != NULL && !is_export(starting);
 }
 
-static TV_HOT pg_noinline bool
+static TV_HOT_VAULT pg_noinline bool
 check_entries(List *rtable, bool report)
 {
 	Index		rti = 0;
@@ -329,12 +332,14 @@ check_perms(List *rtable, bool report)
 		note_filled(rtable);
 	if (unlikely(next_check_perms != NULL) && !next_check_perms(rtable, report))
 		return false;
-	return likely(!tv_vault_on_anywhere()) || check_entries(rtable, report);
+	if (unlikely(tv_vault_on_anywhere()))
+		return check_entries(rtable, report);
+	return true;
 }
 
 /* --- executor --- */
 
-static TV_HOT pg_noinline void
+static TV_HOT_VAULT pg_noinline void
 start_watched(QueryDesc *query, int eflags)
 {
 	const QueryDesc *before = starting;
@@ -366,7 +371,7 @@ executor_start(QueryDesc *query, int eflags)
 		start_watched(query, eflags);
 }
 
-static TV_HOT bool
+static TV_HOT_VAULT bool
 check_again(const PlannedStmt *stmt)
 {
 	bool		foreign = false;
@@ -517,13 +522,18 @@ tv_guard_runs_others(bool any, const Bitmapset *realms)
 	return false;
 }
 
-static TV_HOT pg_noinline void
+static TV_HOT_VAULT pg_noinline void
 run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
 	TvRunning	now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
 	int			before = executor_depth;
 	int			foreign_before = tv_guard_foreign_running;
 
+	if (!tv_vault_on())
+	{
+		next_run(query, direction, count, execute_once);
+		return;
+	}
 	if (unlikely(check_again(query->plannedstmt)))
 		tv_guard_foreign_running++;
 	executor_depth++;
@@ -551,7 +561,7 @@ run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execut
 static TV_HOT void
 executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	if (likely(!tv_vault_on()))
+	if (likely(!tv_vault_on_anywhere()))
 		next_run(query, direction, count, execute_once);
 	else
 		run_watched(query, direction, count, execute_once);
@@ -575,7 +585,7 @@ is_read(const RangeTblEntry *rte)
 		tv_guard_reads(rte->relid);
 }
 
-static TV_HOT void
+static TV_HOT_VAULT void
 check_planned(const RangeTblEntry *rte)
 {
 	AclMode		perms = rte->requiredPerms;
@@ -598,7 +608,7 @@ check_planned(const RangeTblEntry *rte)
 static TV_HOT void
 analyzed(ParseState *pstate, Query *query, JumbleState *jumble)
 {
-	if (next_analyze)
+	if (unlikely(next_analyze != NULL))
 		next_analyze(pstate, query, jumble);
 	if (unlikely(tv_vault_on_anywhere()) && IsTransactionState())
 		tv_vault_look_at_user();
@@ -617,34 +627,50 @@ leave_out_inherited(RelOptInfo *rel)
 	}
 }
 
-static TV_HOT void
-relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+static TV_HOT_VAULT pg_noinline void
+look_at_relation(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
 {
-	if (next_relation_info)
-		next_relation_info(root, relid, inhparent, rel);
-	if (likely(!tv_vault_on_anywhere()))
-		return;
+	RangeTblEntry *rte = root->simple_rte_array[rel->relid];
+
 	/* the server there may be asked for estimates, with values that are known by now */
 	if (unlikely(rel->fdwroutine != NULL) && !bms_is_member(rel->relid, root->all_result_relids) && tv_vault_on())
 		tv_guard_check_foreign(relid);
-	if (is_ignored(root->simple_rte_array[rel->relid]) || !tv_vault_on())
+	if (is_ignored(rte) || !tv_vault_on())
 		return;
-	check_planned(root->simple_rte_array[rel->relid]);
+	check_planned(rte);
 	if (inhparent && rel->statlist != NIL && !tv_guard_uses_inherited(relid))
 		leave_out_inherited(rel);
+	if (relid == StatisticRelationId || relid == StatisticExtDataRelationId)
+		tv_guard_filter_statistics(root, rte, rel->relid);
+}
+
+static TV_HOT void
+relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+{
+	if (unlikely(next_relation_info != NULL))
+		next_relation_info(root, relid, inhparent, rel);
+	if (unlikely(tv_vault_on_anywhere()))
+		look_at_relation(root, relid, inhparent, rel);
 }
 
 /* After relation_info(), which has looked at memberships. */
+static TV_HOT_VAULT pg_noinline bool
+look_at_values(const RangeTblEntry *rte)
+{
+	if (is_ignored(rte) || is_read(rte) || !tv_vault_on())
+		return true;
+	check_planned(rte);
+	return rte->rtekind != RTE_RELATION || !rte->inh || tv_guard_uses_inherited(rte->relid);
+}
+
 static TV_HOT bool
 relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
 {
-	if (unlikely(tv_vault_on_anywhere()) && !is_ignored(rte) && !is_read(rte) && tv_vault_on())
-	{
-		check_planned(rte);
-		if (rte->rtekind == RTE_RELATION && rte->inh && !tv_guard_uses_inherited(rte->relid))
-			return true;		/* none */
-	}
-	return next_relation_stats && next_relation_stats(root, rte, attnum, vardata);
+	if (unlikely(tv_vault_on_anywhere()) && !look_at_values(rte))
+		return true;			/* there are none */
+	if (unlikely(next_relation_stats != NULL) && next_relation_stats(root, rte, attnum, vardata))
+		return true;
+	return !tv_statistics_readable();
 }
 
 static bool
@@ -652,7 +678,9 @@ index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *v
 {
 	if (tv_vault_on() && !tv_vault_ignores(index) && !tv_guard_reads(index))
 		tv_guard_recheck(index, TV_ACTION_SELECT, NULL, false);
-	return next_index_stats && next_index_stats(root, index, attnum, vardata);
+	if (next_index_stats && next_index_stats(root, index, attnum, vardata))
+		return true;
+	return !tv_statistics_readable();
 }
 
 void

@@ -29,12 +29,9 @@
 #include "utils/relcache.h"
 #include "utils/syscache.h"
 
-#include "base/tv_hot.h"
 #include "base/tv_report.h"
 #include "guard/tv_guard.h"
 #include "guard/tv_guard_internal.h"
-
-static TV_HOT_DATA get_relation_info_hook_type next_relation_info = NULL;
 
 static Oid
 toast_of(Oid catalog)
@@ -83,8 +80,8 @@ filter_column(Oid relid)
  * (query_planner: add_base_rels_to_query, then deconstruct_jointree); what is
  * added here must be as it would have prepared it.
  */
-static void
-add_filter(PlannerInfo *root, RangeTblEntry *rte, Index rti)
+void
+tv_guard_filter_statistics(PlannerInfo *root, RangeTblEntry *rte, Index rti)
 {
 	Var		   *var = makeVar(rti, filter_column(rte->relid), OIDOID, -1, InvalidOid, 0);
 	FuncExpr   *call = makeFuncExpr(filter_function(rte->relid), BOOLOID, list_make1(var),
@@ -92,15 +89,6 @@ add_filter(PlannerInfo *root, RangeTblEntry *rte, Index rti)
 
 	rte->securityQuals = lcons(list_make1(call), rte->securityQuals);
 	root->qual_security_level = Max(root->qual_security_level, list_length(rte->securityQuals));
-}
-
-static TV_HOT void
-relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
-{
-	if (next_relation_info)
-		next_relation_info(root, relid, inhparent, rel);
-	if ((relid == StatisticRelationId || relid == StatisticExtDataRelationId) && tv_vault_on())
-		add_filter(root, root->simple_rte_array[rel->relid], rel->relid);
 }
 
 /* --- is it in a plan? --- */
@@ -113,7 +101,7 @@ typedef struct Filtered
 	bool		missing;
 } Filtered;
 
-/* As add_filter() makes it, and not a call of the same function about something else. */
+/* As tv_guard_filter_statistics() makes it, and not a call of the same function about something else. */
 static bool
 is_filter(const Node *qual, const Filtered *filtered)
 {
@@ -298,11 +286,4 @@ tv_guard_extended_statistics_visible(Oid statistics)
 	relid = ((Form_pg_statistic_ext) GETSTRUCT(tuple))->stxrelid;
 	ReleaseSysCache(tuple);
 	return tv_guard_statistics_visible(relid);
-}
-
-void
-tv_guard_statistics_init(void)
-{
-	next_relation_info = get_relation_info_hook;
-	get_relation_info_hook = relation_info;
 }

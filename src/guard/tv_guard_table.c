@@ -141,7 +141,7 @@ action_of(TvHeapUse use)
 		TV_ACTION_MAINTAIN : TV_ACTION_SELECT;
 }
 
-static TV_HOT void
+static TV_HOT_VAULT void
 check_table(Relation rel, TvHeapUse use)
 {
 	Oid			relid = RelationGetRelid(rel);

@@ -13,6 +13,7 @@
 #include "keyring/tv_keyring_scope.h"
 
 TvKeyringShared *tv_keyring_shared = NULL;
+TV_HOT_DATA pg_atomic_uint32 *tv_keyring_moves = NULL;
 
 static void
 init_shared(void *memory)
@@ -21,6 +22,7 @@ init_shared(void *memory)
 	pg_atomic_init_u64(&tv_keyring_shared->appended, 0);
 	pg_atomic_init_u64(&tv_keyring_shared->flushed, 0);
 	pg_atomic_init_u32(&tv_keyring_shared->generation, 1);
+	tv_keyring_moves = &tv_keyring_shared->generation;
 	tv_keyring_shield_reset();
 	tv_keyring_table_reset();
 	tv_keyring_load();
@@ -49,12 +51,6 @@ tv_keyring_counts(uint32 *files, uint32 *keys, uint32 *masters)
 	*keys = tv_keyring_shared->n_keys;
 	*masters = tv_keyring_shared->n_masters;
 	LWLockRelease(lock);
-}
-
-TV_HOT uint32
-tv_keyring_generation(void)
-{
-	return pg_atomic_read_u32(&tv_keyring_shared->generation);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/xlogdefs.h"
+#include "port/atomics.h"
 #include "storage/relfilenode.h"
 
 #include "base/tv_status.h"
@@ -283,11 +284,17 @@ extern TvStatus tv_keyring_flush(TvError *err);
 /* The same for a checkpoint, after which WAL does not bring it back. */
 extern TvStatus tv_keyring_checkpoint(TvError *err);
 
+extern pg_atomic_uint32 *tv_keyring_moves;	/* in shared memory */
+
 /*
  * Changes whenever the tables do, so that a process can tell whether what it
  * has copied out of them still holds.  Never 0.  No lock.
  */
-extern uint32 tv_keyring_generation(void);
+static inline uint32
+tv_keyring_generation(void)
+{
+	return pg_atomic_read_u32(tv_keyring_moves);
+}
 
 /* --- what happens to keys, for the audit log (tv_keyring_watch.c) --- */
 

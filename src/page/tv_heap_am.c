@@ -62,7 +62,7 @@ scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
 	return heap->scan_begin(rel, snapshot, nkeys, key, pscan, flags);
 }
 
-static TV_HOT struct IndexFetchTableData *
+static TV_HOT_VAULT struct IndexFetchTableData *
 index_fetch_begin(Relation rel)
 {
 	ask(rel, TV_HEAP_READ);

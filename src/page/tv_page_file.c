@@ -9,7 +9,7 @@
 #include "utils/memutils.h"
 
 static HTAB *table = NULL;
-TvPageFile *tv_page_recent[TV_PAGE_RECENT];
+TV_HOT_DATA TvPageFile *tv_page_recent[TV_PAGE_RECENT] = {NULL};
 
 static inline TvPageFile **
 recent_place(const RelFileNodeBackend *rnode)
@@ -17,7 +17,7 @@ recent_place(const RelFileNodeBackend *rnode)
 	return &tv_page_recent[rnode->node.relNode % TV_PAGE_RECENT];
 }
 
-TV_HOT TvPageFile *
+TV_HOT_VAULT TvPageFile *
 tv_page_file(RelFileNodeBackend rnode)
 {
 	TvPageFile **place = recent_place(&rnode);
@@ -105,7 +105,7 @@ take_known(TvPageFile *file, const TvKeyringFile *known)
 	file->state = TV_STATE_SEALED;
 }
 
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_page_file_resolve(TvPageFile *file)
 {
 	TvKeyringFile known;
@@ -128,7 +128,7 @@ tv_page_file_resolve(TvPageFile *file)
 	return true;
 }
 
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_page_file_refresh(TvPageFile *file)
 {
 	TvKeyringFile known;

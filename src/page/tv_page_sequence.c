@@ -52,7 +52,7 @@ unbind_all(List *sequences)
 	}
 }
 
-static TV_HOT void
+static TV_HOT_VAULT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)

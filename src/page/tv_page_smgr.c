@@ -30,6 +30,7 @@
 #include "page/tv_page_unlogged.h"
 
 static TvSmgrCallbacks server;
+static TV_HOT_DATA BlockNumber (*server_nblocks) (SMgrRelation reln, ForkNumber fork) = NULL;
 static TvPagePrepare prepare = NULL;
 static TvSyncCallbacks server_sync;
 static bool attached = false;
@@ -38,7 +39,7 @@ static bool attached = false;
 static Oid	copied_from = InvalidOid;
 static Oid	copied_into = InvalidOid;
 
-static TV_HOT TvPageFile *
+static TV_HOT_VAULT TvPageFile *
 look_up(SMgrRelation reln)
 {
 	TvPageFile *file = tv_page_file(reln->smgr_rnode);
@@ -279,8 +280,9 @@ static TV_HOT BlockNumber
 page_nblocks(SMgrRelation reln, ForkNumber fork)
 {
 	/* before a truncation this is the last call outside its critical section */
-	(void) resolved(reln);
-	return server.smgr_nblocks(reln, fork);
+	if (unlikely(tv_page_file_at_hand(&reln->smgr_rnode) == NULL))
+		(void) look_up(reln);
+	return server_nblocks(reln, fork);
 }
 
 static void
@@ -434,6 +436,7 @@ tv_page_attach(void)
 	callbacks.smgr_truncate = page_truncate;
 	callbacks.smgr_immedsync = page_immedsync;
 	tv_attach_smgr(&callbacks, &server);
+	server_nblocks = server.smgr_nblocks;
 
 	sync.sync_syncfiletag = sync_file;
 	sync.sync_unlinkfiletag = mdunlinkfiletag;

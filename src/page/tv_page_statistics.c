@@ -7,7 +7,8 @@
  * catalogs can be (tv_page_catalog.c).
  *
  * The planner reads them for every query, also of plain tables.  While their
- * key cannot be had, it is told that there are none (selfuncs.c, lsyscache.c).
+ * key cannot be had, it is told that there are none (selfuncs.c, lsyscache.c);
+ * of whole statistics by the guard, whose hooks for them these are.
  *
  * Sealing happens after the first statement that makes an encrypted file in a
  * database, and before ANALYZE reads the first rows of one at the latest.
@@ -53,14 +54,12 @@ tv_statistics_seal(bool seal)
 
 /* --- while the key is away ----------------------------------------------------- */
 
-static TV_HOT_DATA get_relation_stats_hook_type next_relation_stats = NULL;
-static get_index_stats_hook_type next_index_stats = NULL;
 static TV_HOT_DATA get_attavgwidth_hook_type next_average_width = NULL;
 
-static TV_HOT_DATA bool readable = false;
+TV_HOT_DATA bool tv_statistics_were_readable = false;
 
-static bool
-become_readable(void)
+bool
+tv_statistics_become_readable(void)
 {
 	static LocalTransactionId failed = InvalidLocalTransactionId;
 	TvKeyringFile known;
@@ -76,40 +75,15 @@ become_readable(void)
 		return true;
 	node = rel->rd_node;
 	RelationClose(rel);
-	readable = !tv_keyring_lookup(&node, &known) ||
+	tv_statistics_were_readable = !tv_keyring_lookup(&node, &known) ||
 		tv_keyring_context(known.key, known.epoch, TV_PURPOSE_TWEAK, TV_CIPHER_AES_256_XTS,
 						   &handle, &err) != NULL;
-	if (readable)
+	if (tv_statistics_were_readable)
 		return true;
 	failed = MyProc->lxid;
 	tv_error_detail(&err, "Plans are made without the planner's statistics, whose key is not at hand.");
 	tv_report(WARNING, &err);
 	return false;
-}
-
-/*
- * Can the statistics be read?  Once they can, they can for as long as the
- * server runs: keys that are open stay so.  If not, it is tried again in the
- * next transaction.
- */
-static inline bool
-are_readable(void)
-{
-	return likely(readable) || become_readable();
-}
-
-static TV_HOT bool
-relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum, VariableStatData *vardata)
-{
-	return (next_relation_stats && next_relation_stats(root, rte, attnum, vardata)) ||
-		!are_readable();
-}
-
-static bool
-index_stats(PlannerInfo *root, Oid index, AttrNumber attnum, VariableStatData *vardata)
-{
-	return (next_index_stats && next_index_stats(root, index, attnum, vardata)) ||
-		!are_readable();
 }
 
 /* 0: the caller goes on to the catalog, so what cannot be read is said to be 32. */
@@ -118,16 +92,12 @@ average_width(Oid relid, AttrNumber attnum)
 {
 	int32		width = next_average_width ? next_average_width(relid, attnum) : 0;
 
-	return width > 0 || are_readable() ? width : 32;
+	return width > 0 || tv_statistics_readable() ? width : 32;
 }
 
 void
 tv_statistics_init(void)
 {
-	next_relation_stats = get_relation_stats_hook;
-	get_relation_stats_hook = relation_stats;
-	next_index_stats = get_index_stats_hook;
-	get_index_stats_hook = index_stats;
 	next_average_width = get_attavgwidth_hook;
 	get_attavgwidth_hook = average_width;
 }

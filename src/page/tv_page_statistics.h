@@ -13,6 +13,22 @@
 /* In _PG_init: plans are made without statistics while their key is away. */
 extern void tv_statistics_init(void);
 
+/* They could be read once, so they can for as long as the server runs: keys that are open stay so. */
+extern bool tv_statistics_were_readable;
+
+/* tv_statistics_readable() where they were not yet. */
+extern bool tv_statistics_become_readable(void);
+
+/*
+ * Can the planner read them?  If not, a WARNING says so, and it is tried again
+ * in the next transaction.
+ */
+static inline bool
+tv_statistics_readable(void)
+{
+	return likely(tv_statistics_were_readable) || tv_statistics_become_readable();
+}
+
 /* Are they sealed in this database?  Throws ERROR. */
 extern bool tv_statistics_sealed(void);
 

@@ -130,7 +130,7 @@ end_scopes(List *scopes)
 	}
 }
 
-static TV_HOT void
+static TV_HOT_VAULT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	switch (event)

@@ -45,7 +45,7 @@ consider(TvAnswer *answer, const TvAnswer *other)
 		*answer = *other;
 }
 
-static TV_HOT void
+static TV_HOT_VAULT void
 answer_for_realm(const TvVaultLocal *local, uint32 i, TvAction action, TvAnswer *answer)
 {
 	const TvRealm *realm = &local->policy->realms[i];
@@ -127,7 +127,7 @@ rule_applies(const TvVaultLocal *local, uint32 i, const Bitmapset *columns)
 		bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
 }
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_vault_ask_columns(Oid relid, TvAction action, const Bitmapset *columns, TvAnswer *answer)
 {
 	const TvVaultLocal *local = begin(answer, action);
@@ -210,7 +210,7 @@ tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer)
 static bool user_has_realm = false;
 static bool user_governs = false;
 
-TV_HOT void
+TV_HOT_VAULT void
 tv_vault_look_at_user(void)
 {
 	static uint64 generation = 0;

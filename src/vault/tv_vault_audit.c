@@ -186,7 +186,7 @@ is_plain_read(const TvAnswer *answer, TvAction action)
 	return answer->verdict == TV_ANSWER_ALLOW && !answer->emergency && action == TV_ACTION_SELECT;
 }
 
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_vault_passes(const TvAnswer *answer, TvAction action)
 {
 	return answer->verdict == TV_ANSWER_NOT_PROTECTED ||

@@ -358,7 +358,7 @@ build(const TvVaultLocal *local, Oid relid)
 	return target;
 }
 
-TV_HOT const TvTarget *
+TV_HOT_VAULT const TvTarget *
 tv_vault_target(const TvVaultLocal *local, Oid relid)
 {
 	const TvTarget *target;

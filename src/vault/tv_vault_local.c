@@ -162,7 +162,7 @@ load(void)
 	}
 }
 
-TV_HOT const TvVaultLocal *
+TV_HOT_VAULT const TvVaultLocal *
 tv_vault_current(void)
 {
 	uint64		generation = tv_vault_generation();
@@ -242,7 +242,7 @@ tv_vault_local_close(void)
  * The clock that costs least lags behind by some milliseconds, so in the last
  * second the exact one is asked.
  */
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_vault_before(TimestampTz until)
 {
 	struct timespec now;
@@ -293,7 +293,7 @@ emergency_end(const TvPolicy *policy, uint32 realm)
 	return end;
 }
 
-TV_HOT const TvRealmCache *
+TV_HOT_VAULT const TvRealmCache *
 tv_vault_realm_access(const TvVaultLocal *vault, uint32 i)
 {
 	const TvPolicy *policy = vault->policy;

@@ -182,7 +182,7 @@ valid_until(const TvPolicy *policy, const Own *entry)
 	return 0;
 }
 
-TV_HOT bool
+TV_HOT_VAULT bool
 tv_vault_unlocked(const TvVaultLocal *local, uint32 realm, TimestampTz *until)
 {
 	if (unlikely(IsParallelWorker() && !imported))

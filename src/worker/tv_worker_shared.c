@@ -64,7 +64,7 @@ tv_worker_wake(void)
 	LWLockRelease(lock);
 }
 
-static TV_HOT void
+static TV_HOT_VAULT void
 end_of_transaction(XactEvent event, void *arg)
 {
 	/* also after an abort: then what was begun is taken back */
