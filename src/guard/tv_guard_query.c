@@ -41,7 +41,7 @@ static get_index_stats_hook_type next_index_stats = NULL;
 
 static TV_HOT_DATA const QueryDesc *starting = NULL;
 static bool copying = false;	/* COPY table TO */
-static bool filling = false;	/* COPY table FROM ... */
+static TV_HOT_DATA bool filling = false;	/* COPY table FROM ... */
 static Oid	filled = InvalidOid;	/* ... and which it is */
 static TV_HOT_DATA int	executor_depth = 0;
 
@@ -463,7 +463,7 @@ is_trusted(Oid relid, Oid owner, const Bitmapset *realms)
 	return true;
 }
 
-TV_HOT const TvRunning *
+TV_HOT_VAULT const TvRunning *
 tv_guard_running(void)
 {
 	return running;
