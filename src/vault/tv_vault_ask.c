@@ -407,8 +407,11 @@ refuse(const TvAnswer *answer, const char *object, TvAction action)
 			ereport(ERROR,
 					(errcode(ERRCODE_TV_VAULT_NOT_AUTHORIZED),
 					 errmsg("not authorized for realm \"%s\"", answer->realm),
-					 errdetail("%s of %s is refused to \"%s\", superuser or not.", name, object,
+					 errdetail(tv_vault_nobody_logged_in() ?
+							   "%s of %s: nobody has logged in as \"%s\" to this background worker, which whoever started it named." :
+							   "%s of %s is refused to \"%s\", superuser or not.", name, object,
 							   GetUserNameFromId(GetAuthenticatedUserId(), true)),
+					 tv_vault_nobody_logged_in() ? errhint("Let it connect to the server as that role.") :
 					 errhint("The realm's owner or a vault administrator can authorize a role: ALTER REALM %s AUTHORIZE role.", answer->realm)));
 			break;
 		case TV_ANSWER_RULE:

@@ -137,7 +137,10 @@ extern void tv_vault_local_close(void);
 /* Access of the authenticated user to realm number i. Catalogs are read. */
 extern const TvRealmCache *tv_vault_realm_access(const TvVaultLocal *local, uint32 i);
 
-/* Is the authenticated user that role or a member, superuser or not? */
+/* Is it a background worker that acts as a role which has not logged in to it? */
+extern bool tv_vault_nobody_logged_in(void);
+
+/* Is the authenticated user that role or a member, superuser or not?  Nobody is who has not logged in. */
 extern bool tv_vault_has_role(Oid role);
 
 /* The transaction has ended: names that answers pointed to are not needed any more. */

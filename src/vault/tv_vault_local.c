@@ -11,8 +11,12 @@
 
 #include <time.h>
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "postmaster/bgworker_internals.h"
+#include "replication/logicalworker.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -255,10 +259,25 @@ tv_vault_before(TimestampTz until)
 
 /* --- the authenticated user --- */
 
+/*
+ * A module starts background workers as whatever role it is told, by who can write
+ * its tables (pg_cron).  Not so the server: a parallel worker is its leader's, and
+ * a subscription's its owner's.
+ */
+bool
+tv_vault_nobody_logged_in(void)
+{
+	if (likely(MyBackendType != B_BG_WORKER) || MyBgworkerEntry == NULL || IsLogicalWorker())
+		return false;
+	if (IsParallelWorker())
+		return MyProc->lockGroupLeader != NULL && MyProc->lockGroupLeader->isBackgroundWorker;
+	return strcmp(MyBgworkerEntry->bgw_library_name, "tde_vault") != 0;
+}
+
 bool
 tv_vault_has_role(Oid role)
 {
-	return OidIsValid(role) && IsTransactionState() &&
+	return OidIsValid(role) && IsTransactionState() && !tv_vault_nobody_logged_in() &&
 		is_member_of_role_nosuper(GetAuthenticatedUserId(), role);
 }
 
@@ -287,7 +306,7 @@ emergency_end(const TvPolicy *policy, uint32 realm)
 		const TvEmergency *emergency = &policy->emergencies[i];
 
 		if (emergency->realm == realm && emergency->approved != 0 &&
-			emergency->requester == GetAuthenticatedUserId())
+			emergency->requester == GetAuthenticatedUserId() && !tv_vault_nobody_logged_in())
 			end = Max(end, emergency->expires);
 	}
 	return end;

@@ -1,7 +1,8 @@
 # Jobs of pg_cron against a realm: row 24 of the list of threats.  A job is a
 # session of its own, and so locked: of a superuser, of the tables' owner, of an
 # authorized role, and in the name of one by a superuser; whether pg_cron
-# connects or starts background workers.
+# connects or starts background workers.  The latter act as whom they are told
+# to: nobody has logged in, and so they have neither realms nor offices.
 use strict;
 use warnings;
 use FindBin;
@@ -69,6 +70,12 @@ foreach my $how ('connections', 'background workers')
 	ok($node->poll_query_until('postgres', "SELECT count(*) = $jobs FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')"), "$how: every job has run")
 	  or diag($node->safe_psql('postgres', 'SELECT command, status, return_message FROM cron.job_run_details'));
 	my $log = slurp_file($node->logfile, $from);
+	if ($how eq 'background workers')
+	{
+		$expected{$_} = qr/not authorized for realm "pii"/ foreach 'forged', grep { /^alice / } keys %expected;
+		$expected{allowed} = qr/not authorized for realm "open"/;
+		$expected{borrowed} = qr/UNLOCK REALM/;
+	}
 	foreach my $name (sort keys %expected)
 	{
 		my $said = $node->safe_psql('postgres', "SELECT d.status || ': ' || coalesce(d.return_message, '') FROM cron.job_run_details d JOIN cron.job j USING (jobid) WHERE j.jobname = '$name'");
@@ -76,13 +83,31 @@ foreach my $how ('connections', 'background workers')
 		# a background worker reports to the log alone
 		like($how eq 'connections' ? $said : $log, $expected{$name}, "$how: $name: refused by the vault");
 	}
-	is($node->safe_psql('postgres', 'SELECT string_agg(who || \' \' || v, \', \' ORDER BY who) FROM public.loot'), 'alice read a note, mallory read nothing', "$how: only what is allowed was read");
+	is($node->safe_psql('postgres', 'SELECT string_agg(who || \' \' || v, \', \' ORDER BY who) FROM public.loot'), $how eq 'connections' ? 'alice read a note, mallory read nothing' : 'mallory read nothing', "$how: only what is allowed was read");
 	unlike($log . $node->safe_psql('postgres', 'SELECT string_agg(return_message, \' \') FROM cron.job_run_details'), qr/${\VaultAttack::MARKER}/, "$how: no row is told");
 }
+
+# in the name of who needs no vault password, and of who has an office
+run_as('mallory', <<'SQL');
+TRUNCATE public.loot, cron.job_run_details;
+CREATE TEMP TABLE at AS SELECT nodename, nodeport FROM cron.job LIMIT 1;
+DELETE FROM cron.job;
+INSERT INTO cron.job (jobname, schedule, command, nodename, nodeport, username)
+	SELECT j.name, '@reboot', j.command, at.nodename, at.nodeport, j.who FROM at, (VALUES
+		('notes', 'INSERT INTO public.loot (v) SELECT v FROM secret.notes', 'alice'),
+		('member', 'INSERT INTO public.loot (v) SELECT v FROM secret.notes WHERE v IN (SELECT v FROM secret.notes)', 'alice'),
+		('office', 'ALTER REALM pii AUTHORIZE mallory', 'security'),
+		('off', 'ALTER DATABASE DISABLE DATABASE VAULT', 'security')) AS j(name, command, who);
+SQL
+$node->restart;
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 4 FROM cron.job_run_details WHERE status IN ('succeeded', 'failed')}), 'jobs in the name of others have run');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT status, ', ') FROM cron.job_run_details}), 'failed', 'all of them fail');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM public.loot'), '0', 'nothing is taken');
+attack('and the vault is on', 'mallory', 'SELECT * FROM secret.patients;', REFUSED);
 $node->safe_psql('postgres', 'CREATE ROLE auditor LOGIN');
 run_as('security', 'GRANT vault_auditor TO auditor;');
 my $denials = qq{SELECT string_agg(x, ', ' ORDER BY x) FROM (SELECT "user" || ' ' || action || ' ' || count(*) AS x FROM tde_vault.audit_log WHERE result = 'DENIED' AND "timestamp" > '$since' GROUP BY "user", action) y;};
-is(run_as('auditor', $denials), "alice SELECT 12, alice UNLOCK REALM 2, mallory ALTER REALM 2, mallory SELECT 14, owner SELECT 10\n", 'each is in the audit log, by who it was, however it ran');
+is(run_as('auditor', $denials), "alice SELECT 15, alice UNLOCK REALM 2, mallory ALTER REALM 2, mallory SELECT 15, owner SELECT 10, security ALTER DATABASE DISABLE DATABASE VAULT 1, security ALTER REALM 1\n", 'each is in the audit log, by who it was, however it ran');
 is(run_as('auditor', q{SELECT count(*) FROM tde_vault.audit_log WHERE result = 'DENIED' AND user_oid IS NULL;}), "0\n", 'with its OID');
 control('nothing is gone', 'SELECT count(*), min(ssn) FROM secret.patients;', qr/^60\|qmarker/m);
 
