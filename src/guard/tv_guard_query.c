@@ -62,6 +62,8 @@ struct TvRunning
 	Used		with_queries;	/* those that bring queries along */
 	bool		shown;			/* to workers, what is on the stack */
 	uint32		shown_before;
+	int			depth_before;
+	int			foreign_before;
 	TvRunning  *outer;
 };
 
@@ -523,17 +525,26 @@ tv_guard_runs_others(bool any, const Bitmapset *realms)
 }
 
 static TV_HOT_VAULT pg_noinline void
+leave(const TvRunning *now)
+{
+	executor_depth = now->depth_before;
+	tv_guard_foreign_running = now->foreign_before;
+	running = now->outer;
+	if (unlikely(now->shown))
+		tv_guard_hide_stack(now->shown_before);
+}
+
+static TV_HOT_VAULT pg_noinline void
 run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	TvRunning	now = {.stmt = query->plannedstmt, .memory = query->estate->es_query_cxt, .outer = running};
-	int			before = executor_depth;
-	int			foreign_before = tv_guard_foreign_running;
+	TvRunning	now = {
+		.stmt = query->plannedstmt,
+		.memory = query->estate->es_query_cxt,
+		.depth_before = executor_depth,
+		.foreign_before = tv_guard_foreign_running,
+		.outer = running
+	};
 
-	if (!tv_vault_on())
-	{
-		next_run(query, direction, count, execute_once);
-		return;
-	}
 	if (unlikely(check_again(query->plannedstmt)))
 		tv_guard_foreign_running++;
 	executor_depth++;
@@ -543,25 +554,24 @@ run_watched(QueryDesc *query, ScanDirection direction, uint64 count, bool execut
 		now.shown = true;
 		now.shown_before = tv_guard_show_stack();
 	}
+	/* not PG_FINALLY, which has its code twice */
 	PG_TRY();
 	{
 		next_run(query, direction, count, execute_once);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
-		executor_depth = before;
-		tv_guard_foreign_running = foreign_before;
-		running = now.outer;
-		if (unlikely(now.shown))
-			tv_guard_hide_stack(now.shown_before);
+		leave(&now);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	leave(&now);
 }
 
 static TV_HOT void
 executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	if (likely(!tv_vault_on_anywhere()))
+	if (likely(!tv_vault_on_anywhere()) || !tv_vault_on())
 		next_run(query, direction, count, execute_once);
 	else
 		run_watched(query, direction, count, execute_once);
