@@ -10,8 +10,6 @@ use TdeVault;
 use VaultAttack;
 use Test::More;
 
-chomp(my $share = `pg_config --sharedir`);
-plan skip_all => 'PL/Perl is not installed' unless -e "$share/extension/plperl.control";
 my $node = realm_server(
 	sql => <<'SQL');
 CREATE EXTENSION plperl;
