@@ -284,6 +284,13 @@ only_reads(const List *rtable, const RangeTblEntry *rte)
 }
 
 static TV_HOT_VAULT pg_noinline bool
+check_watched(const List *rtable, Index rti, const RangeTblEntry *rte, bool report)
+{
+	return !tv_vault_on() || (report && only_reads(rtable, rte) && tv_guard_reads_unaudited(rte->relid)) ||
+		check_entry(rtable, rti, rte, report);
+}
+
+static TV_HOT_VAULT pg_noinline bool
 check_entries(List *rtable, bool report)
 {
 	Index		rti = 0;
@@ -303,10 +310,8 @@ check_entries(List *rtable, bool report)
 			if (!check_catalog(rtable, rti, rte, report))
 				return false;
 		}
-		else if (likely(tv_vault_ignores(rte->relid)) && !tv_guard_audits_entries())
-			continue;
-		else if (tv_vault_on() && !(report && only_reads(rtable, rte) && tv_guard_reads_unaudited(rte->relid)) &&
-				 !check_entry(rtable, rti, rte, report))
+		else if ((unlikely(!tv_vault_ignores(rte->relid)) || tv_guard_audits_entries()) &&
+				 !check_watched(rtable, rti, rte, report))
 			return false;
 	}
 	if (unlikely(foreign) && report && tv_vault_on())
@@ -355,12 +360,15 @@ start_watched(QueryDesc *query, int eflags)
 	{
 		next_start(query, eflags);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		starting = before;
 		executor_depth = depth;
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	starting = before;
+	executor_depth = depth;
 }
 
 /* Short, for those who have no vault. */

@@ -184,7 +184,16 @@ extern bool tv_vault_user_has_realm(void);
 
 /* The same, or an office of the vault, or is the owner of a realm. */
 extern bool tv_vault_user_has_place(void);
-extern void tv_vault_look_at_user(void);
+
+/* In a transaction, while a vault is on somewhere. */
+extern void tv_vault_look_at_user_anew(void);
+
+static inline void
+tv_vault_look_at_user(void)
+{
+	if (unlikely(tv_vault_fast.user != tv_vault_generation()))
+		tv_vault_look_at_user_anew();
+}
 
 /*
  * Rights of the vault are used by who has them, not by code of somebody else

@@ -210,15 +210,12 @@ tv_vault_ask_schema(Oid schema, TvAction action, TvAnswer *answer)
 static bool user_has_realm = false;
 static bool user_governs = false;
 
-TV_HOT_VAULT void
-tv_vault_look_at_user(void)
+void
+tv_vault_look_at_user_anew(void)
 {
-	static uint64 generation = 0;
-	static uint32 version = 0;
 	const TvVaultLocal *local = tv_vault_current();
+	uint32		version = local->version;
 
-	if (generation == tv_vault_generation() && version == local->version)
-		return;
 	user_has_realm = local->state == TV_VAULT_LOST;
 	for (uint32 i = 0; tv_vault_on() && local->policy != NULL && i < local->policy->n_realms && !user_has_realm; i++)
 	{
@@ -227,8 +224,9 @@ tv_vault_look_at_user(void)
 		user_has_realm = access->authorized || access->password_until != 0 || access->emergency_until != 0;
 	}
 	user_governs = tv_vault_on() && tv_vault_role_governs(GetAuthenticatedUserId());
-	generation = tv_vault_generation();
-	version = tv_vault_current()->version;
+	/* a policy that is lost is asked for again, and one that moved meanwhile */
+	if (local->state != TV_VAULT_LOST && version == tv_vault_current()->version)
+		tv_vault_fast.user = local->generation;
 }
 
 bool

@@ -30,6 +30,7 @@ typedef struct TvVaultFast
 {
 	uint64		off;			/* the vault of this database is off */
 	uint64		on;				/* it is on, or a clone's */
+	uint64		user;			/* what tv_vault_look_at_user() found is so */
 	uint64		clear;			/* no realm and no rule concerns these relations: */
 	Oid			relids[TV_VAULT_CLEAR];
 	uint64		open;			/* realms that the session may read have these, and no rule: */

@@ -87,6 +87,7 @@ policy_changed(void)
 	roles_moved = false;
 	tv_vault_fast.on = 0;
 	tv_vault_fast.off = 0;
+	tv_vault_fast.user = 0;
 	tv_vault_local_close();
 	tv_vault_targets_forget();
 	if (!reset_realms())
@@ -340,6 +341,7 @@ static void
 roles_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	roles_moved = true;
+	tv_vault_fast.user = 0;
 	tv_vault_local_close();
 }
 
