@@ -340,6 +340,7 @@ tv_guard_init(void)
 	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 	tv_guard_carried_init();
 	tv_guard_query_init();
+	tv_guard_plan_init();
 	tv_guard_cursor_init();
 	tv_guard_table_init();
 	tv_guard_function_init();

@@ -242,7 +242,14 @@ extern void tv_guard_check_foreign_running(void);
 /* The session may have lost what it had when the statement was started: throws. */
 extern void tv_guard_check_again(const PlannedStmt *stmt);
 
+/* The columns that a rule about the action looks at. */
+extern const Bitmapset *tv_guard_columns_of(const RangeTblEntry *rte, TvAction action);
+
 extern void tv_guard_query_init(void);
+
+/* --- tv_guard_plan.c --- */
+
+extern void tv_guard_plan_init(void);
 
 extern void tv_guard_cursor_init(void); /* tv_guard_cursor.c */
 
